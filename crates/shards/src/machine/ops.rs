@@ -1,0 +1,289 @@
+//! What can be asked of a shard, and what it can answer.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Reservation, StockChange};
+use super::settings::Settings;
+use crate::ids::{Quantity, RecordKey, RequestId, ShardNo};
+use crate::time::Millis;
+
+/// An operation of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardOp {
+    /// Holds (or sells at once) units, all or nothing.
+    Reserve {
+        /// Whose request.
+        key: RecordKey,
+        /// Units.
+        quantity: Quantity,
+        /// The settings version that the asking server knows.
+        version: u64,
+    },
+    /// Makes the sale of a hold final.
+    Confirm {
+        /// Which reservation.
+        key: RecordKey,
+        /// What to do when it has expired.
+        late: LateConfirm,
+    },
+    /// Gives held units back.
+    Cancel {
+        /// Which reservation.
+        key: RecordKey,
+        /// Named by its key: then an unknown one is forbidden from now on.
+        forbid_unknown: bool,
+    },
+    /// Takes sold units back.
+    Return {
+        /// Which reservation.
+        key: RecordKey,
+        /// The caller's id of this return.
+        request: RequestId,
+        /// Units.
+        quantity: Quantity,
+        /// Keep them off sale.
+        discard: bool,
+    },
+    /// Makes a hold last at least this long from now.
+    Extend {
+        /// Which reservation.
+        key: RecordKey,
+        /// How long.
+        hold_for_ms: u64,
+    },
+    /// Reads a reservation.
+    Lookup {
+        /// Which.
+        key: RecordKey,
+    },
+    /// Ends holds whose deadline passed.
+    Expire {
+        /// Most queue entries to look at, within the batch's own budget.
+        limit: u32,
+    },
+    /// Forgets reservations whose retention passed.
+    Purge {
+        /// Most queue entries to look at, within the batch's own budget.
+        limit: u32,
+    },
+    /// Changes the stock; ledger shard only.
+    Change {
+        /// The operator's id of the change.
+        request: RequestId,
+        /// The change.
+        change: StockChange,
+    },
+    /// Reads the counters, lapsed holds given back first.
+    Look,
+    /// Makes the shard; nothing else does. Harmless when it is there.
+    Create {
+        /// Settings.
+        settings: Settings,
+        /// Their version.
+        version: u64,
+        /// Units to start with; `Some` makes it the ledger shard.
+        supply: Option<u64>,
+    },
+    /// Takes newer settings; older ones are left alone.
+    Configure {
+        /// Settings.
+        settings: Settings,
+        /// Their version.
+        version: u64,
+    },
+    /// Removes the shard and all it holds.
+    Delete,
+    /// Reads the header and recounts some records. Changes nothing.
+    Inspect {
+        /// Recount the records after this one; `None` = from the first.
+        after: Option<RecordKey>,
+        /// Most records to recount; 0 = only the header.
+        limit: u32,
+    },
+}
+
+/// What a Confirm does with an expired hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateConfirm {
+    /// Refuse.
+    Refuse,
+    /// Take the units anew; if this shard is short, say so and change nothing,
+    /// so that stock can be brought here.
+    Retake,
+    /// Take the units anew; if this shard is short, they are LOST, for good.
+    RetakeOrLose,
+}
+
+/// What a shard answers. The names are decisions, not statuses: what each means
+/// to a caller is decided by the operation that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardReply {
+    /// Units were given to this request, now or before.
+    Granted {
+        /// What it has.
+        reservation: Reservation,
+        /// They were given before.
+        replayed: bool,
+    },
+    /// These ids' reservation ended without a sale; nothing was taken.
+    Ended(Reservation),
+    /// It is as asked.
+    Done(Reservation),
+    /// The reservation's state stands in the way; nothing changed.
+    WrongState(Reservation),
+    /// No such reservation.
+    NotFound,
+    /// These ids were used with other contents; nothing changed.
+    Reused,
+    /// State or window forbid a sale now.
+    NotSelling(super::settings::SaleNow),
+    /// More than the item allows in one reservation.
+    TooMany {
+        /// What it allows.
+        max: u32,
+    },
+    /// The buyer would exceed the limit.
+    OverLimit {
+        /// What the buyer has.
+        units: u64,
+        /// The limit.
+        max: u32,
+    },
+    /// Fewer units are here than asked for; nothing lapsed is left to give back.
+    Short {
+        /// Can be bought here.
+        available: u64,
+        /// Held here.
+        held: u64,
+    },
+    /// The hold would outlast the item's longest; nothing changed.
+    HoldTooLong {
+        /// The longest that can be asked for now.
+        max_hold_for_ms: u64,
+    },
+    /// More units than are left to return; nothing changed.
+    ReturnTooLarge {
+        /// What is left.
+        left: u32,
+    },
+    /// The stock changed.
+    Changed {
+        /// By how much.
+        applied: i64,
+        /// It had been done before.
+        replayed: bool,
+        /// The shard after it.
+        reading: Box<Reading>,
+    },
+    /// The total would exceed [`crate::ids::TOTAL_MAX`]; nothing changed.
+    TotalTooLarge {
+        /// What it is.
+        total: u64,
+    },
+    /// The total is not the expected one; nothing changed.
+    TotalMismatch {
+        /// What it is.
+        total: u64,
+    },
+    /// The counters.
+    Read(Box<Reading>),
+    /// The counters, and the sums of some records.
+    Inspected {
+        /// The header's counters.
+        reading: Box<Reading>,
+        /// Of the records looked at.
+        sums: RecordSums,
+        /// Go on after this one; `None` = that was all.
+        next: Option<RecordKey>,
+    },
+    /// Queue entries were worked off.
+    Swept {
+        /// Records changed.
+        changed: u32,
+        /// More was due than the limit allowed.
+        more: bool,
+    },
+    /// It is there.
+    Created,
+    /// It works by this version or a later one.
+    Configured {
+        /// Its version now.
+        version: u64,
+    },
+    /// It is gone.
+    Deleted,
+    /// No such shard: never made, deleted, or lost.
+    Missing,
+    /// The asking server knows newer settings than this shard.
+    OldSettings {
+        /// The shard's.
+        version: u64,
+    },
+    /// ⚔ More had lapsed than this batch could give back: ask again. Never
+    /// answered with a no instead.
+    Again,
+    /// The store is nearly full and this would need more of it.
+    Full,
+}
+
+/// A shard's counters at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The store's time.
+    pub now: Millis,
+    /// The counters.
+    pub counters: Counters,
+    /// Settings in force.
+    pub settings: Settings,
+    /// Their version.
+    pub version: u64,
+    /// Changes of this shard so far: equal ones mean that nothing changed.
+    pub revision: u64,
+}
+
+/// The counters of a shard's header. Units since creation where not said
+/// otherwise; I1: `supply + surplus + Σreceived − Σsent = available + held + sold`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Counters {
+    /// Stocked by operators; only the ledger shard has it.
+    pub supply: Option<u64>,
+    /// Can be bought, now.
+    pub available: u64,
+    /// Held, now.
+    pub held: u64,
+    /// Sold and not put back on sale, now.
+    pub sold: u64,
+    /// Part of `sold`: returned and not put back on sale.
+    pub discarded: u64,
+    /// Part of `sold`: its records are purged.
+    pub purged_sold: u64,
+    /// Ever added to `available`.
+    pub gained: u64,
+    /// Found given although their stock had been lost.
+    pub surplus: u64,
+    /// Sent to each other shard.
+    pub sent: BTreeMap<ShardNo, u64>,
+    /// Received from each other shard.
+    pub received: BTreeMap<ShardNo, u64>,
+}
+
+/// Sums over records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordSums {
+    /// Records seen.
+    pub records: u64,
+    /// Units of held ones.
+    pub held: u64,
+    /// Units of confirmed ones, less what was returned.
+    pub sold: u64,
+}
+
+impl std::ops::AddAssign for RecordSums {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.held += other.held;
+        self.sold += other.sold;
+    }
+}

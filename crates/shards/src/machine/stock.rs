@@ -1,0 +1,94 @@
+//! The ledger's part: how many units an item has.
+
+use super::ops::{Reading, ShardReply};
+use super::record::{Adjustment, StockChange};
+use super::settings::{SaleNow, Selling};
+use super::shard::Turn;
+use crate::ids::{RequestId, TOTAL_MAX};
+
+impl Turn<'_> {
+    /// Changes the stock, once per request id. Taking takes available units
+    /// only; a refusal leaves no record.
+    pub(super) fn change(&mut self, request: RequestId, change: StockChange) -> ShardReply {
+        let Some(supply) = self.shard.header.counters.supply else {
+            return ShardReply::Missing;
+        };
+        if let Some(earlier) = self.shard.adjustments.get(&request).copied() {
+            if earlier.change != change {
+                return ShardReply::Reused;
+            }
+            self.expire_due();
+            return ShardReply::Changed {
+                applied: earlier.applied,
+                replayed: true,
+                reading: self.read(),
+            };
+        }
+        if self.shard.header.settings.selling == Selling::Deleting {
+            return ShardReply::NotSelling(SaleNow::Deleting);
+        }
+        let total = supply + self.shard.header.counters.surplus;
+        let (delta, allow_partial) = match change {
+            StockChange::Adjust {
+                delta,
+                allow_partial,
+            } => (delta, allow_partial),
+            StockChange::SetTotal { expected, .. } if expected != total => {
+                return ShardReply::TotalMismatch { total };
+            }
+            StockChange::SetTotal { total: wanted, .. } if wanted > TOTAL_MAX => {
+                return ShardReply::TotalTooLarge { total };
+            }
+            StockChange::SetTotal { total: wanted, .. } => {
+                (wanted.cast_signed().saturating_sub_unsigned(total), false)
+            }
+        };
+        if delta > 0 && delta.unsigned_abs() > TOTAL_MAX.saturating_sub(total) {
+            return ShardReply::TotalTooLarge { total };
+        }
+        let lapsed_left = !self.expire_due();
+        let available = self.shard.header.counters.available;
+        let applied = if delta >= 0 || delta.unsigned_abs() <= available {
+            delta
+        } else if lapsed_left {
+            return ShardReply::Again;
+        } else if allow_partial {
+            0_i64.saturating_sub_unsigned(available)
+        } else {
+            return ShardReply::Short {
+                available,
+                held: self.shard.header.counters.held,
+            };
+        };
+        if self.batch.full {
+            return ShardReply::Full;
+        }
+        let counters = self.counters();
+        if applied >= 0 {
+            counters.gained += applied.unsigned_abs();
+        }
+        counters.available = counters.available.saturating_add_signed(applied);
+        counters.supply = Some(supply.saturating_add_signed(applied));
+        self.changes.adjustments.insert(request);
+        self.shard
+            .adjustments
+            .insert(request, Adjustment { change, applied });
+        ShardReply::Changed {
+            applied,
+            replayed: false,
+            reading: self.read(),
+        }
+    }
+
+    pub(super) fn look(&mut self) -> ShardReply {
+        if self.expire_due() {
+            ShardReply::Read(self.read())
+        } else {
+            ShardReply::Again
+        }
+    }
+
+    fn read(&self) -> Box<Reading> {
+        self.shard.read(self.now())
+    }
+}

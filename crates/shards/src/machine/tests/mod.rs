@@ -1,0 +1,38 @@
+//! The tests of the machine, which is the specification: so they hold it
+//! against the contract's words, not against itself.
+//!
+//! - Stories, one promise each: [`table`] (API.md, "what each does in each
+//!   state"), [`reserve`], [`stock`], [`queues`], [`catalog`], [`stripe`].
+//! - Random histories: [`random`] draws and shrinks them, [`history`] and
+//!   [`world`] say what can happen in one. [`properties`] runs them beside [`model`], the contract
+//!   written without queues, counters or laziness, and [`shadow`], which knows
+//!   only what was asked and answered. [`batch`] holds batches against single
+//!   operations, and what a store writes against what is there.
+//!
+//! A failing history is printed in its shortest form with the seed that draws
+//! it again: `HOLDFAST_TEST_SEED=… cargo test -p shards machine`. More of them:
+//! `HOLDFAST_TEST_CASES=100` (a factor).
+
+/// Fails a check of a random history; unlike an assertion it can be shrunk.
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)+) => {
+        if !$holds {
+            return Err(format!($($why)+));
+        }
+    };
+}
+
+mod batch;
+mod catalog;
+mod fixture;
+mod history;
+mod model;
+mod properties;
+mod queues;
+mod random;
+mod reserve;
+mod shadow;
+mod stock;
+mod stripe;
+mod table;
+mod world;
