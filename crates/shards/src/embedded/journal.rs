@@ -1,0 +1,257 @@
+//! The file: SQLite as a journal of numbered rows. All that this crate knows of
+//! SQLite is here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::{CommitError, Damage, OpenError};
+use super::row::{FORMAT, Row, StripePart};
+use crate::ids::STRIPES;
+use crate::ids::StripeNo;
+use crate::machine::{Changes, StoreIdentity, Stripe};
+use crate::time::Millis;
+
+/// "HOLD": what tells our files from other programs' SQLite files.
+const APPLICATION_ID: i64 = 0x484f_4c44;
+/// How long to wait for a tool that reads the file at the moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const FILE: &str = "holdfast.db";
+
+/// Where rows become durable. One implementation writes them to disk; tests
+/// have one that fails on command.
+pub(super) trait Journal: Send {
+    /// Makes a row durable. After an error nothing is known of it: the journal
+    /// is dropped, and the disk read again.
+    fn commit(&mut self, number: u64, body: &[u8]) -> Result<(), CommitError>;
+}
+
+/// What can open a journal, and open it again after a failure.
+pub(super) trait Disk: Send {
+    fn open(&mut self) -> Result<Opened, OpenError>;
+}
+
+/// A journal and what it holds.
+pub(super) struct Opened {
+    pub journal: Box<dyn Journal>,
+    pub stripes: Vec<Stripe>,
+    /// The lowest row in the file.
+    pub oldest: u64,
+    /// The number of the next row.
+    pub next: u64,
+}
+
+/// The journal in one directory.
+pub(super) struct SqliteDisk {
+    dir: PathBuf,
+    /// For a store that has to be made.
+    identity: StoreIdentity,
+    now: Millis,
+}
+
+impl SqliteDisk {
+    pub(super) fn new(dir: PathBuf, identity: StoreIdentity, now: Millis) -> Self {
+        Self { dir, identity, now }
+    }
+
+    /// Size of the file and its log, in bytes.
+    pub(super) fn used_bytes(dir: &Path) -> u64 {
+        [FILE.to_owned(), format!("{FILE}-wal")]
+            .iter()
+            .filter_map(|name| fs::metadata(dir.join(name)).ok())
+            .map(|meta| meta.len())
+            .sum()
+    }
+
+    /// The version of the library.
+    pub(super) fn version() -> String {
+        format!("SQLite {}", rusqlite::version())
+    }
+
+    fn sql(&self, error: &rusqlite::Error) -> OpenError {
+        OpenError::sqlite(self.dir.clone(), error)
+    }
+
+    fn io(&self, error: &std::io::Error) -> OpenError {
+        OpenError::io(self.dir.clone(), error)
+    }
+
+    fn damaged(&self, what: Damage) -> OpenError {
+        OpenError::Damaged {
+            dir: self.dir.clone(),
+            what,
+        }
+    }
+
+    /// Makes a store: under another name first, so that a file of this name is
+    /// always a whole store. What is cut short is made anew; what is there is
+    /// never taken for a new one.
+    fn create(&self, path: &Path) -> Result<(), OpenError> {
+        if self.dir.join(format!("{FILE}-wal")).exists() {
+            let what = format!("{FILE} is missing, though its log {FILE}-wal is there");
+            return Err(self.damaged(Damage::Database(what)));
+        }
+        let unfinished = self.dir.join(format!("{FILE}.new"));
+        for leftover in [
+            unfinished.clone(),
+            self.dir.join(format!("{FILE}.new-journal")),
+        ] {
+            match fs::remove_file(&leftover) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(self.io(&error));
+                }
+                _ => {}
+            }
+        }
+        self.write_first_row(&unfinished)
+            .map_err(|error| self.sql(&error))?;
+        fs::rename(&unfinished, path).map_err(|error| self.io(&error))?;
+        fs::File::open(&self.dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|error| self.io(&error))
+    }
+
+    /// The guards of every stripe, in row 1.
+    fn write_first_row(&self, path: &Path) -> rusqlite::Result<()> {
+        let stripe = Stripe::new(self.identity, self.now);
+        let changes = Changes {
+            guard: true,
+            ..Changes::default()
+        };
+        let parts = StripeNo::all().filter_map(|no| StripePart::of(no, &stripe, &changes));
+        let row = Row {
+            oldest: 1,
+            stripes: parts.collect(),
+        };
+        let body = row
+            .encode(1)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let db = Connection::open(path)?;
+        db.execute_batch(&format!(
+            "PRAGMA synchronous = FULL;
+             PRAGMA application_id = {APPLICATION_ID};
+             PRAGMA user_version = {FORMAT};
+             CREATE TABLE journal (number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;"
+        ))?;
+        insert(&db, 1, &body)?;
+        db.close().map_err(|(_, error)| error)
+    }
+
+    fn connect(&self, path: &Path) -> Result<Connection, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(|error| self.sql(&error))?;
+        db.busy_timeout(BUSY_TIMEOUT)
+            .map_err(|error| self.sql(&error))?;
+        let pragma = |name: &str| {
+            db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .map_err(|e| self.sql(&e))
+        };
+        // An empty or foreign file has another id: not ours to open as new.
+        if pragma("application_id")? != APPLICATION_ID {
+            let what = format!("{FILE} is not a Holdfast store");
+            return Err(self.damaged(Damage::Database(what)));
+        }
+        match pragma("user_version")? {
+            found if found == i64::from(FORMAT) => {}
+            found => {
+                return Err(OpenError::Newer {
+                    dir: self.dir.clone(),
+                    found,
+                });
+            }
+        }
+        // The checkpoint makes durable what a killed process had written but
+        // not synced: we are about to show it, so it may not vanish any more.
+        for pragma in [
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "wal_checkpoint(TRUNCATE)",
+        ] {
+            let mut statement = db
+                .prepare(&format!("PRAGMA {pragma}"))
+                .map_err(|error| self.sql(&error))?;
+            let mut rows = statement.query([]).map_err(|error| self.sql(&error))?;
+            while rows.next().map_err(|error| self.sql(&error))?.is_some() {}
+        }
+        Ok(db)
+    }
+
+    /// Reads every row, in order, checking all that can be checked.
+    fn replay(&self, db: &Connection) -> Result<(Vec<Stripe>, u64, u64), OpenError> {
+        let mut stripes: Vec<Option<Stripe>> = (0..STRIPES).map(|_| None).collect();
+        let (mut first, mut last, mut oldest) = (None, 0, 0);
+        let mut statement = db
+            .prepare("SELECT number, body FROM journal ORDER BY number")
+            .map_err(|error| self.sql(&error))?;
+        let mut rows = statement.query([]).map_err(|error| self.sql(&error))?;
+        while let Some(row) = rows.next().map_err(|error| self.sql(&error))? {
+            let number: i64 = row.get(0).map_err(|error| self.sql(&error))?;
+            let body: &[u8] = row
+                .get_ref(1)
+                .and_then(|value| value.as_blob().map_err(rusqlite::Error::from))
+                .map_err(|error| self.sql(&error))?;
+            let number = u64::try_from(number).map_err(|_| self.damaged(Damage::Content(0)))?;
+            let expected = if first.is_none() { number } else { last + 1 };
+            if number != expected {
+                return Err(self.damaged(Damage::Missing(expected)));
+            }
+            let row = Row::decode(number, body).map_err(|what| self.damaged(what))?;
+            first.get_or_insert(number);
+            last = number;
+            oldest = row.oldest;
+            for part in row.stripes {
+                part.apply(number, &mut stripes)
+                    .map_err(|what| self.damaged(what))?;
+            }
+        }
+        match first {
+            None => return Err(self.damaged(Damage::Missing(1))),
+            Some(first) if first != oldest => return Err(self.damaged(Damage::Missing(oldest))),
+            Some(_) => {}
+        }
+        let mut whole = Vec::with_capacity(stripes.len());
+        for (number, stripe) in (0..STRIPES).zip(stripes) {
+            let mut stripe = stripe.ok_or_else(|| self.damaged(Damage::NoGuard(number)))?;
+            for shard in stripe.shards.values_mut() {
+                shard.rebuild_queues();
+            }
+            whole.push(stripe);
+        }
+        Ok((whole, oldest, last + 1))
+    }
+}
+
+impl Disk for SqliteDisk {
+    fn open(&mut self) -> Result<Opened, OpenError> {
+        let path = self.dir.join(FILE);
+        if !path.try_exists().map_err(|error| self.io(&error))? {
+            self.create(&path)?;
+        }
+        let db = self.connect(&path)?;
+        let (stripes, oldest, next) = self.replay(&db)?;
+        Ok(Opened {
+            journal: Box::new(SqliteJournal(db)),
+            stripes,
+            oldest,
+            next,
+        })
+    }
+}
+
+struct SqliteJournal(Connection);
+
+impl Journal for SqliteJournal {
+    fn commit(&mut self, number: u64, body: &[u8]) -> Result<(), CommitError> {
+        insert(&self.0, number, body).map_err(|error| CommitError(error.to_string()))
+    }
+}
+
+/// One row, one transaction: outside of a transaction every statement commits
+/// by itself.
+fn insert(db: &Connection, number: u64, body: &[u8]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached("INSERT INTO journal (number, body) VALUES (?, ?)")?;
+    statement.execute((number.cast_signed(), body)).map(drop)
+}

@@ -1,0 +1,178 @@
+//! Files and directories that cannot be used.
+
+use super::*;
+
+#[test]
+fn a_second_process_is_kept_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let second = open(dir.path()).err();
+    assert!(
+        matches!(second, Some(OpenError::Locked { .. })),
+        "{second:?}"
+    );
+    drop(store);
+    open(dir.path()).unwrap();
+}
+
+#[test]
+fn what_is_no_store_of_this_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    let file = dir.path().join("holdfast.db");
+    let pragma = |sql: &str| {
+        rusqlite::Connection::open(&file)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+    };
+
+    pragma("PRAGMA user_version = 2");
+    let error = open(dir.path()).unwrap_err();
+    assert!(
+        matches!(error, OpenError::Newer { found: 2, .. }),
+        "{error}"
+    );
+    pragma("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+
+    // Emptied, or gone while its log is there: never taken for a new store.
+    fs::write(&file, b"").unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    fs::remove_file(&file).unwrap();
+    fs::write(dir.path().join("holdfast.db-wal"), b"x").unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_creation_cut_short_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("holdfast.db.new"), b"half a").unwrap();
+    fs::write(dir.path().join("lock"), b"").unwrap();
+    open(dir.path()).unwrap();
+    assert!(!dir.path().join("holdfast.db.new").exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    // Nobody makes directories there, not even root.
+    let error = open(Path::new("/proc/holdfast")).unwrap_err();
+    assert!(error.to_string().contains("/proc/holdfast"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let error = open(&file).unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}
+
+/// Rows missing at either end or in the middle, and rows changed within SQLite,
+/// where its own checks see nothing.
+#[tokio::test]
+async fn missing_and_changed_rows_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = open(dir.path()).unwrap();
+        ask(&store, create(100)).await.unwrap();
+        for n in 0..20 {
+            ask(&store, reserve(n)).await.unwrap();
+        }
+    }
+    let whole = fs::read(dir.path().join("holdfast.db")).unwrap();
+    for (sql, expected) in [
+        ("DELETE FROM journal WHERE number = 1", Damage::Missing(1)),
+        ("DELETE FROM journal WHERE number = 5", Damage::Missing(5)),
+        ("DELETE FROM journal", Damage::Missing(1)),
+        (
+            "UPDATE journal SET body = zeroblob(length(body)) WHERE number = 7",
+            Damage::Checksum(7),
+        ),
+        (
+            "UPDATE journal SET body = x'00' WHERE number = 7",
+            Damage::Checksum(7),
+        ),
+        (
+            "UPDATE journal SET body = (SELECT body FROM journal WHERE number = 8) WHERE number = 7",
+            Damage::Checksum(7),
+        ),
+    ] {
+        let other = tempfile::tempdir().unwrap();
+        let file = other.path().join("holdfast.db");
+        fs::write(&file, &whole).unwrap();
+        rusqlite::Connection::open(&file)
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        match open(other.path()) {
+            Err(OpenError::Damaged { what, .. }) => assert_eq!(what, expected, "{sql}"),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+}
+
+/// Damage anywhere in the file is noticed, or changed nothing that counts.
+#[tokio::test]
+async fn damage_is_noticed() {
+    use rand::{RngExt as _, SeedableRng as _};
+    let seed = std::env::var("HOLDFAST_TEST_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1);
+    println!("HOLDFAST_TEST_SEED={seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let store = open(dir.path()).unwrap();
+        ask(&store, create(100_000)).await.unwrap();
+        for burst in 0..40_u64 {
+            let pending: Vec<_> = (0..50)
+                .map(|n| submit(&store, reserve(burst * 50 + n)))
+                .collect();
+            for pending in pending {
+                pending.await.unwrap();
+            }
+        }
+    }
+    let mut disk = disk_of(dir.path());
+    let expected = disk.open().unwrap().stripes;
+    let whole = fs::read(dir.path().join("holdfast.db")).unwrap();
+    let mut noticed = 0;
+    for case in 0..60 {
+        let mut bytes = whole.clone();
+        let at = random.random_range(0..bytes.len());
+        match case % 3 {
+            0 => bytes[at] ^= 1 << random.random_range(0..8),
+            1 => {
+                let page = at / 4096 * 4096;
+                bytes[page..page + 4096].fill(0);
+            }
+            _ => bytes.truncate(at),
+        }
+        let copy = tempfile::tempdir().unwrap();
+        fs::write(copy.path().join("holdfast.db"), &bytes).unwrap();
+        match disk_of(copy.path()).open() {
+            Ok(opened) => assert!(
+                opened.stripes == expected,
+                "seed {seed}, case {case} at {at}: silently another store"
+            ),
+            Err(OpenError::Full { .. } | OpenError::Locked { .. }) => panic!("case {case}"),
+            Err(_) => noticed += 1,
+        }
+    }
+    assert!(
+        noticed > 30,
+        "only {noticed} of 60 damages mattered: the test has no bite"
+    );
+}
+
+fn disk_of(dir: &Path) -> SqliteDisk {
+    let identity = StoreIdentity {
+        store_id: [0; 16],
+        stripes: STRIPES,
+        fingerprint_key: FingerprintKey([0; 16]),
+    };
+    SqliteDisk::new(dir.to_owned(), identity, START)
+}

@@ -1,0 +1,332 @@
+//! The item's life. The catalog entry decides; shards follow. Every procedure
+//! can be stopped after any step and started again from the entry.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::pages::Place;
+use super::spec::{self, FieldError};
+use super::types::ItemPage;
+use super::view::read_clock;
+use super::{Error, Inventory, unexpected};
+use crate::hash;
+use crate::ids::{Generation, ItemId, RequestId, STRIPES, ShardNo, StripeNo};
+use crate::machine::{
+    CatalogOp, CatalogReply, Entry, ItemSpec, Life, NewEntry, Selling, ShardOp, ShardReply, Terms,
+};
+use crate::store::Deadline;
+
+/// Items of a page where the caller did not say, and the most of one page.
+const PAGE_SIZE_DEFAULT: u32 = 100;
+const PAGE_SIZE_MAX: u32 = 1_000;
+
+impl Inventory {
+    /// Creates an item with its opening stock. The same request with the same
+    /// contents finds the item that it made, as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::ItemExists`], [`Error::ItemDeleting`],
+    /// [`Error::StoreFull`], and what the store says.
+    pub async fn create_item(
+        &self,
+        item: ItemId,
+        spec: ItemSpec,
+        create_request: RequestId,
+        deadline: Deadline,
+    ) -> Result<Arc<Entry>, Error> {
+        let asked = read_clock();
+        let terms = spec::terms(&spec).map_err(Error::Invalid)?;
+        let stripe = hash::catalog_stripe(&item);
+        let new = NewEntry {
+            generation: Generation(rand::random()),
+            // One shard, beside its entry: a create is then one stripe's work.
+            placement: vec![stripe],
+            item: item.clone(),
+            terms,
+            create_request,
+            spec,
+        };
+        match self
+            .ask_catalog(stripe, CatalogOp::BeginCreate(Box::new(new)), deadline)
+            .await?
+        {
+            CatalogReply::Entry(entry) if entry.life == Life::Creating => {
+                let entry = self.finish_create(*entry, deadline).await?;
+                Ok(self.remember(entry, asked))
+            }
+            CatalogReply::Entry(entry) if entry.life == Life::Live => {
+                Ok(self.remember(*entry, asked))
+            }
+            CatalogReply::Entry(_) => Err(Error::ItemDeleting(item)),
+            CatalogReply::Exists(entry) if entry.life == Life::Deleting => {
+                Err(Error::ItemDeleting(item))
+            }
+            CatalogReply::Exists(_) => Err(Error::ItemExists(item)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Carries a create on: the shards, ⚔ the ledger's with the opening supply,
+    /// then the entry is LIVE.
+    pub(super) async fn finish_create(
+        &self,
+        entry: Entry,
+        deadline: Deadline,
+    ) -> Result<Entry, Error> {
+        for shard in shard_numbers(&entry) {
+            let supply = (shard == ShardNo::LEDGER).then_some(entry.spec.initial_stock);
+            // The version that the entry has now: an unfinished create may
+            // have been changed already.
+            let create = ShardOp::Create {
+                settings: entry.terms.settings,
+                version: entry.version,
+                supply,
+            };
+            match self.ask_once(&entry, shard, create, deadline).await? {
+                ShardReply::Created => {}
+                other => return Err(unexpected(&other)),
+            }
+        }
+        let finish = CatalogOp::FinishCreate {
+            item: entry.item.clone(),
+            generation: entry.generation,
+        };
+        match self
+            .ask_catalog(hash::catalog_stripe(&entry.item), finish, deadline)
+            .await?
+        {
+            CatalogReply::Entry(entry) => Ok(*entry),
+            CatalogReply::NotFound => Err(Error::ItemNotFound(entry.item)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// An item's entry as it is now.
+    ///
+    /// # Errors
+    /// [`Error::ItemNotFound`], and what the store says.
+    pub async fn item(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
+        self.read_entry(item, deadline).await
+    }
+
+    /// A page of items, in a stable order that is not that of their ids.
+    /// `page_size` 0 means the default; more than the most is clamped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a page token of another listing; what the store
+    /// says.
+    pub async fn list_items(
+        &self,
+        prefix: &str,
+        wanted: &[Selling],
+        page_size: u32,
+        page_token: &str,
+        deadline: Deadline,
+    ) -> Result<ItemPage, Error> {
+        let key = &self.identity.fingerprint_key;
+        let filter = format!("items {prefix} {wanted:?}");
+        let mut place = Place::decode(page_token, key, &filter)
+            .map_err(|e: FieldError| Error::Invalid(vec![e]))?;
+        let size = match page_size {
+            0 => PAGE_SIZE_DEFAULT,
+            size => size.min(PAGE_SIZE_MAX),
+        } as usize;
+        let shown = |entry: &Entry| {
+            entry.life != Life::Creating
+                && entry.item.as_str().starts_with(prefix)
+                && (wanted.is_empty() || wanted.contains(&entry.terms.settings.selling))
+        };
+        let mut entries = Vec::new();
+        while place.stripe.0 < STRIPES {
+            let list = CatalogOp::List {
+                after: place.after.take(),
+                limit: PAGE_SIZE_MAX,
+            };
+            let CatalogReply::Page {
+                entries: page,
+                more,
+            } = self.ask_catalog(place.stripe, list, deadline).await?
+            else {
+                return Err(Error::Unexpected("no page".to_owned()));
+            };
+            let last = page.last().map(|entry| entry.item.clone());
+            for entry in page.into_iter().filter(shown) {
+                if entries.len() == size {
+                    let after = entries.last().map(|entry: &Entry| entry.item.clone());
+                    // The last one shown may lie on an earlier stripe.
+                    let stripe = after.as_ref().map_or(place.stripe, hash::catalog_stripe);
+                    let next_page_token = Place { stripe, after }.encode(key, &filter);
+                    return Ok(ItemPage {
+                        entries,
+                        next_page_token,
+                    });
+                }
+                entries.push(entry);
+            }
+            if more {
+                place.after = last;
+            } else {
+                place.stripe = StripeNo(place.stripe.0 + 1);
+            }
+        }
+        Ok(ItemPage {
+            entries,
+            next_page_token: String::new(),
+        })
+    }
+
+    /// Stops Reserve; Confirm, Cancel and Extend go on.
+    ///
+    /// # Errors
+    /// [`Error::ItemNotFound`], [`Error::ItemClosed`], [`Error::ItemDeleting`],
+    /// [`Error::NotSpread`], and what the store says.
+    pub async fn pause_item(
+        &self,
+        item: &ItemId,
+        reason: &str,
+        deadline: Deadline,
+    ) -> Result<Arc<Entry>, Error> {
+        self.set_selling(item, Selling::Paused, reason, deadline)
+            .await
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// As [`Inventory::pause_item`].
+    pub async fn resume_item(
+        &self,
+        item: &ItemId,
+        reason: &str,
+        deadline: Deadline,
+    ) -> Result<Arc<Entry>, Error> {
+        self.set_selling(item, Selling::Open, reason, deadline)
+            .await
+    }
+
+    /// Ends the sale for good.
+    ///
+    /// # Errors
+    /// As [`Inventory::pause_item`], without [`Error::ItemClosed`].
+    pub async fn close_item(
+        &self,
+        item: &ItemId,
+        reason: &str,
+        deadline: Deadline,
+    ) -> Result<Arc<Entry>, Error> {
+        self.set_selling(item, Selling::Closed, reason, deadline)
+            .await
+    }
+
+    async fn set_selling(
+        &self,
+        item: &ItemId,
+        selling: Selling,
+        reason: &str,
+        deadline: Deadline,
+    ) -> Result<Arc<Entry>, Error> {
+        self.change_terms(item, deadline, |entry| {
+            let now = entry.terms.settings.selling;
+            if entry.life == Life::Deleting {
+                return Err(Error::ItemDeleting(entry.item.clone()));
+            }
+            if now == selling {
+                return Ok(None);
+            }
+            if now == Selling::Closed {
+                return Err(Error::ItemClosed(entry.item.clone()));
+            }
+            let mut terms = entry.terms.clone();
+            terms.settings.selling = selling;
+            reason.clone_into(&mut terms.state_reason);
+            Ok(Some(terms))
+        })
+        .await
+    }
+
+    /// Records new terms under the next version, then has every shard work by
+    /// it. `edit` may run again when somebody else was faster; `None` says that
+    /// the entry is as wished, and only what is unfinished is finished.
+    async fn change_terms(
+        &self,
+        item: &ItemId,
+        deadline: Deadline,
+        edit: impl Fn(&Entry) -> Result<Option<Terms>, Error>,
+    ) -> Result<Arc<Entry>, Error> {
+        let stripe = hash::catalog_stripe(item);
+        loop {
+            let asked = read_clock();
+            let entry = self.read_entry(item, deadline).await?;
+            let Some(terms) = edit(&entry)? else {
+                return self.spread(&entry, asked, deadline).await;
+            };
+            let update = CatalogOp::Update {
+                item: item.clone(),
+                generation: entry.generation,
+                expected: entry.version,
+                terms: Box::new(terms),
+            };
+            match self.ask_catalog(stripe, update, deadline).await? {
+                CatalogReply::Entry(entry) => {
+                    let entry = self.remember(*entry, asked);
+                    return self.spread(&entry, asked, deadline).await;
+                }
+                // Somebody else changed or re-created it: look again.
+                CatalogReply::VersionMismatch(_) | CatalogReply::NotFound => {}
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// Has every shard work by the entry's version, then notes that it does.
+    pub(super) async fn spread(
+        &self,
+        entry: &Arc<Entry>,
+        asked: Instant,
+        deadline: Deadline,
+    ) -> Result<Arc<Entry>, Error> {
+        if entry.spread == entry.version {
+            return Ok(Arc::clone(entry));
+        }
+        let version = entry.version;
+        let mut shards_done = 0;
+        for shard in shard_numbers(entry) {
+            let configure = ShardOp::Configure {
+                settings: entry.terms.settings,
+                version,
+            };
+            match self.ask_once(entry, shard, configure, deadline).await {
+                Ok(ShardReply::Configured { .. }) => shards_done += 1,
+                Ok(other) => return Err(unexpected(&other)),
+                Err(Error::Store(cause)) => {
+                    return Err(Error::NotSpread {
+                        version,
+                        shards_done,
+                        shards_total: u32::try_from(entry.placement.len()).unwrap_or(u32::MAX),
+                        cause,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let finish = CatalogOp::FinishUpdate {
+            item: entry.item.clone(),
+            generation: entry.generation,
+            version,
+        };
+        match self
+            .ask_catalog(hash::catalog_stripe(&entry.item), finish, deadline)
+            .await?
+        {
+            CatalogReply::Entry(entry) => Ok(self.remember(*entry, asked)),
+            CatalogReply::NotFound => Err(Error::ItemNotFound(entry.item.clone())),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The shards of an item, the ledger first.
+pub(super) fn shard_numbers(entry: &Entry) -> impl Iterator<Item = ShardNo> + use<> {
+    let shards = u8::try_from(entry.placement.len()).unwrap_or(u8::MAX);
+    (0..shards).map(ShardNo)
+}

@@ -1,0 +1,222 @@
+//! The inventory: what callers ask for, carried out over a [`Store`]. Knows
+//! items, shards and procedures; knows neither the wire nor how a store works.
+//!
+//! - `reservations`: reserve, confirm, cancel, extend, get.
+//! - `items`: create, list, pause, resume, close; every procedure can be started
+//!   again from the catalog entry, by any server.
+//! - `stock`, `audit`: reading and changing stock, and proving it.
+//! - `sweep`: what ends by itself.
+
+mod audit;
+mod error;
+mod items;
+mod pages;
+mod reservations;
+pub mod spec;
+mod stock;
+mod sweep;
+mod types;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use error::Error;
+pub use spec::FieldError;
+pub use sweep::Swept;
+pub use types::{
+    Audit, AuditLevel, ItemPage, Receipt, Reserve, Reserved, SalePhase, ShardAudit, Stock,
+    StockChanged, Target, Verdict, seconds,
+};
+
+use crate::hash;
+use crate::ids::{BuyerId, Invalid, ItemId, ShardKey, ShardNo, StripeNo};
+use crate::machine::{
+    CatalogOp, CatalogReply, Entry, Life, Op, Reply, ShardOp, ShardReply, StoreIdentity,
+};
+use crate::reservation_id::ReservationId;
+use crate::store::{Deadline, Store, StoreError, StoreStatus};
+use view::{Views, read_clock};
+
+/// How long a procedure goes on when its caller set no deadline.
+const PROCEDURE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The inventory over one store. Cheap to share; every method may be called
+/// from any runtime.
+pub struct Inventory {
+    store: Arc<dyn Store>,
+    identity: StoreIdentity,
+    views: Views,
+}
+
+impl Inventory {
+    /// The inventory that lies in this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        let identity = store.identity();
+        Self {
+            store,
+            identity,
+            views: Views::default(),
+        }
+    }
+
+    /// Reads a reservation id.
+    ///
+    /// # Errors
+    /// [`Invalid`] for what this store did not return.
+    pub fn parse_reservation_id(&self, text: &str) -> Result<ReservationId, Invalid> {
+        ReservationId::decode(text, &self.identity.fingerprint_key)
+    }
+
+    /// How the store does.
+    #[must_use]
+    pub fn store_status(&self) -> StoreStatus {
+        self.store.status()
+    }
+
+    fn fingerprint(&self, item: &ItemId, buyer: &BuyerId) -> crate::ids::Fingerprint {
+        hash::fingerprint(&self.identity.fingerprint_key, item, buyer)
+    }
+
+    async fn ask_catalog(
+        &self,
+        stripe: StripeNo,
+        op: CatalogOp,
+        deadline: Deadline,
+    ) -> Result<CatalogReply, Error> {
+        match self.store.submit(stripe, Op::Catalog(op), deadline).await? {
+            Reply::Catalog(CatalogReply::Full) => Err(Error::StoreFull),
+            Reply::Catalog(reply) => Ok(reply),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks one shard of an item, once.
+    async fn ask_once(
+        &self,
+        entry: &Entry,
+        shard: ShardNo,
+        op: ShardOp,
+        deadline: Deadline,
+    ) -> Result<ShardReply, Error> {
+        let Some(stripe) = entry.placement.get(usize::from(shard.0)).copied() else {
+            return Ok(ShardReply::Missing);
+        };
+        let key = ShardKey {
+            item: entry.item.clone(),
+            generation: entry.generation,
+            shard,
+        };
+        match self
+            .store
+            .submit(stripe, Op::Shard(key, op), deadline)
+            .await?
+        {
+            Reply::Shard(reply) => Ok(reply),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks one shard of an item until it has an answer: goes on while more
+    /// has lapsed than one batch gives back, and hands it newer settings.
+    ///
+    /// A shard that is missing is asked for again only after its entry was
+    /// read *afterwards*: a stale view or an unfinished create look the same as
+    /// a loss. `Ok(Err(Gone))` says that the item has another life by now.
+    async fn ask_shard(
+        &self,
+        entry: &Entry,
+        shard: ShardNo,
+        op: ShardOp,
+        deadline: Deadline,
+    ) -> Result<Result<ShardReply, Gone>, Error> {
+        let end = deadline.unwrap_or_else(|| read_clock() + PROCEDURE_TIME_MAX);
+        let mut asked_again = false;
+        loop {
+            match self.ask_once(entry, shard, op.clone(), deadline).await? {
+                ShardReply::Again => {}
+                ShardReply::OldSettings { .. } => {
+                    let settings = entry.terms.settings;
+                    let configure = ShardOp::Configure {
+                        settings,
+                        version: entry.version,
+                    };
+                    self.ask_once(entry, shard, configure, deadline).await?;
+                }
+                ShardReply::Missing if asked_again => {
+                    let stripe = entry.placement.get(usize::from(shard.0)).copied();
+                    return Err(Error::ShardLost {
+                        item: entry.item.clone(),
+                        stripe: stripe.unwrap_or_else(|| hash::catalog_stripe(&entry.item)),
+                    });
+                }
+                ShardReply::Missing => {
+                    let now = self.read_entry(&entry.item, deadline).await?;
+                    if now.generation != entry.generation {
+                        return Ok(Err(Gone));
+                    }
+                    if now.life == Life::Deleting {
+                        return Err(Error::ItemDeleting(entry.item.clone()));
+                    }
+                    asked_again = true;
+                }
+                ShardReply::Full => return Err(Error::StoreFull),
+                reply => return Ok(Ok(reply)),
+            }
+            if read_clock() >= end {
+                return Err(StoreError::Unavailable(
+                    "the shard had more to give back than the deadline allowed".into(),
+                )
+                .into());
+            }
+        }
+    }
+
+    /// The entry, as remembered or read.
+    async fn entry(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
+        match self.views.get(item) {
+            Some(entry) => Ok(entry),
+            None => self.read_entry(item, deadline).await,
+        }
+    }
+
+    /// The entry as it is now. An unfinished create is carried to its end.
+    async fn read_entry(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
+        let asked = read_clock();
+        let stripe = hash::catalog_stripe(item);
+        let get = CatalogOp::Get { item: item.clone() };
+        match self.ask_catalog(stripe, get, deadline).await? {
+            CatalogReply::Entry(entry) if entry.life == Life::Creating => {
+                let entry = self.finish_create(*entry, deadline).await?;
+                Ok(self.views.put(entry, asked))
+            }
+            CatalogReply::Entry(entry) => Ok(self.views.put(*entry, asked)),
+            CatalogReply::NotFound => {
+                self.views.forget(item);
+                Err(Error::ItemNotFound(item.clone()))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn remember(&self, entry: Entry, asked: Instant) -> Arc<Entry> {
+        self.views.put(entry, asked)
+    }
+}
+
+impl std::fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inventory")
+            .field("status", &self.store.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The item was deleted and made again since its entry was read.
+#[derive(Debug)]
+struct Gone;
+
+fn unexpected(reply: &impl std::fmt::Debug) -> Error {
+    Error::Unexpected(format!("{reply:?}"))
+}

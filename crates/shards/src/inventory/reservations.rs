@@ -1,0 +1,255 @@
+//! Reserve and what follows it.
+
+use std::sync::Arc;
+
+use super::types::{Receipt, Reserve, Reserved, Target};
+use super::{Error, Gone, Inventory, unexpected};
+use crate::hash;
+use crate::ids::{ItemId, RecordKey, ShardKey, ShardNo};
+use crate::machine::{Entry, LateConfirm, Reservation, SaleNow, ShardOp, ShardReply};
+use crate::reservation_id::ReservationId;
+use crate::store::Deadline;
+
+/// Where a reservation is decided, and by which entry it was found.
+struct Place {
+    entry: Arc<Entry>,
+    shard: ShardNo,
+    record: RecordKey,
+}
+
+impl Inventory {
+    /// Holds units (or sells them at once), all or nothing. The same ids get
+    /// the same reservation, however often they are sent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more units than the item allows at once,
+    /// [`Error::RequestIdReused`], [`Error::ItemNotFound`],
+    /// [`Error::ItemDeleting`], [`Error::StoreFull`], and what the store says.
+    pub async fn reserve(&self, ask: &Reserve, deadline: Deadline) -> Result<Reserved, Error> {
+        let buyer = self.fingerprint(&ask.item, &ask.buyer);
+        let record = RecordKey {
+            request: ask.request,
+            buyer,
+        };
+        let mut entry = self.entry(&ask.item, deadline).await?;
+        let (place, reply) = loop {
+            let shard = hash::home_shard(buyer, shards_of(&entry));
+            let op = ShardOp::Reserve {
+                key: record,
+                quantity: ask.quantity,
+                version: entry.version,
+            };
+            match self.ask_shard(&entry, shard, op, deadline).await? {
+                Ok(reply) => {
+                    break (
+                        Place {
+                            entry,
+                            shard,
+                            record,
+                        },
+                        reply,
+                    );
+                }
+                Err(Gone) => entry = self.living(&ask.item, deadline).await?,
+            }
+        };
+        Ok(match reply {
+            ShardReply::Granted {
+                reservation,
+                replayed,
+            } => Reserved::Granted {
+                receipt: self.receipt(&place, reservation),
+                replayed,
+            },
+            ShardReply::Ended(reservation) => {
+                Reserved::AlreadyEnded(self.receipt(&place, reservation))
+            }
+            ShardReply::Short { available, held } => Reserved::Short { available, held },
+            ShardReply::OverLimit { units, max } => Reserved::OverLimit { units, max },
+            ShardReply::NotSelling(SaleNow::NotStarted { sale_start }) => {
+                Reserved::NotStarted { sale_start }
+            }
+            ShardReply::NotSelling(SaleNow::Ended) => Reserved::SaleEnded,
+            ShardReply::NotSelling(SaleNow::Paused) => Reserved::SalePaused,
+            ShardReply::TooMany { max } => {
+                let rule = format!("must be at most {max}, the item's maximum for one reservation");
+                return Err(Error::Invalid(vec![super::FieldError::new(
+                    "quantity", rule,
+                )]));
+            }
+            other => return Err(self.refusal(&place, other)),
+        })
+    }
+
+    /// Makes the sale final; with `reacquire` takes the units of an expired
+    /// hold anew, if stock and limit allow.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] if the state stands in the way,
+    /// [`Error::ReservationNotFound`], and what the store says.
+    pub async fn confirm(
+        &self,
+        target: &Target,
+        reacquire: bool,
+        deadline: Deadline,
+    ) -> Result<Receipt, Error> {
+        // With one shard its own answer is the look: what is short here is
+        // short everywhere, so the loss is true.
+        let late = if reacquire {
+            LateConfirm::RetakeOrLose
+        } else {
+            LateConfirm::Refuse
+        };
+        self.after(target, deadline, |key| ShardOp::Confirm { key, late })
+            .await
+    }
+
+    /// Gives held units back. By key it also forbids a request that has not
+    /// arrived yet.
+    ///
+    /// # Errors
+    /// As [`Inventory::confirm`]; [`Error::StoreFull`] if an unknown key would
+    /// have to be remembered.
+    pub async fn cancel(&self, target: &Target, deadline: Deadline) -> Result<Receipt, Error> {
+        let forbid_unknown = matches!(target, Target::Key { .. });
+        self.after(target, deadline, |key| ShardOp::Cancel {
+            key,
+            forbid_unknown,
+        })
+        .await
+    }
+
+    /// Makes a hold last at least this long from now; never shortens it.
+    ///
+    /// # Errors
+    /// As [`Inventory::confirm`]; [`Error::HoldTooLong`].
+    pub async fn extend(
+        &self,
+        target: &Target,
+        hold_for_ms: u64,
+        deadline: Deadline,
+    ) -> Result<Receipt, Error> {
+        self.after(target, deadline, |key| ShardOp::Extend { key, hold_for_ms })
+            .await
+    }
+
+    /// Reads a reservation, also an ended one until it is purged.
+    ///
+    /// # Errors
+    /// [`Error::ReservationNotFound`], [`Error::ItemNotFound`], and what the
+    /// store says.
+    pub async fn reservation(&self, target: &Target, deadline: Deadline) -> Result<Receipt, Error> {
+        self.after(target, deadline, |key| ShardOp::Lookup { key })
+            .await
+    }
+
+    /// Asks the shard that a target names, once more if the item's entry
+    /// turns out to be of an earlier life.
+    async fn after(
+        &self,
+        target: &Target,
+        deadline: Deadline,
+        op: impl Fn(RecordKey) -> ShardOp,
+    ) -> Result<Receipt, Error> {
+        let mut entry = self.entry_of(target, deadline).await?;
+        loop {
+            let place = self.place(target, entry);
+            match self
+                .ask_shard(&place.entry, place.shard, op(place.record), deadline)
+                .await?
+            {
+                Ok(ShardReply::Done(reservation)) => return Ok(self.receipt(&place, reservation)),
+                Ok(other) => return Err(self.refusal(&place, other)),
+                Err(Gone) => entry = self.entry_of(target, deadline).await?,
+            }
+        }
+    }
+
+    /// The entry that a target belongs to. An id of an earlier life of the item
+    /// is not found; one of a later life than the remembered entry is looked up.
+    async fn entry_of(&self, target: &Target, deadline: Deadline) -> Result<Arc<Entry>, Error> {
+        let id = match target {
+            Target::Key { item, .. } => return self.living(item, deadline).await,
+            Target::Id(id) => id,
+        };
+        let same = |entry: &Arc<Entry>| entry.generation == id.shard.generation;
+        if let Some(entry) = self.views.get(&id.shard.item).filter(same) {
+            return Ok(entry);
+        }
+        match self.read_entry(&id.shard.item, deadline).await {
+            Ok(entry) if same(&entry) => Ok(entry),
+            Ok(_) | Err(Error::ItemNotFound(_)) => Err(Error::ReservationNotFound),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn living(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
+        self.entry(item, deadline).await
+    }
+
+    fn place(&self, target: &Target, entry: Arc<Entry>) -> Place {
+        match target {
+            Target::Id(id) => Place {
+                entry,
+                shard: id.shard.shard,
+                record: id.record,
+            },
+            Target::Key {
+                item,
+                buyer,
+                request,
+            } => {
+                let buyer = self.fingerprint(item, buyer);
+                let shard = hash::home_shard(buyer, shards_of(&entry));
+                Place {
+                    entry,
+                    shard,
+                    record: RecordKey {
+                        request: *request,
+                        buyer,
+                    },
+                }
+            }
+        }
+    }
+
+    fn receipt(&self, place: &Place, reservation: Reservation) -> Receipt {
+        let item = place.entry.item.clone();
+        let shard = ShardKey {
+            item: item.clone(),
+            generation: place.entry.generation,
+            shard: place.shard,
+        };
+        let id = ReservationId {
+            shard,
+            record: place.record,
+        };
+        Receipt {
+            id: id.encode(&self.identity.fingerprint_key),
+            item,
+            request: place.record.request,
+            reservation,
+        }
+    }
+
+    /// What a shard's no means to whoever asked about a reservation.
+    fn refusal(&self, place: &Place, reply: ShardReply) -> Error {
+        match reply {
+            ShardReply::NotFound => Error::ReservationNotFound,
+            ShardReply::WrongState(reservation) => {
+                Error::WrongState(Box::new(self.receipt(place, reservation)))
+            }
+            ShardReply::Reused => Error::RequestIdReused,
+            ShardReply::NotSelling(SaleNow::Deleting) => {
+                Error::ItemDeleting(place.entry.item.clone())
+            }
+            ShardReply::HoldTooLong { max_hold_for_ms } => Error::HoldTooLong { max_hold_for_ms },
+            other => unexpected(&other),
+        }
+    }
+}
+
+fn shards_of(entry: &Entry) -> u8 {
+    // Bounded by SHARDS_MAX where an entry is made.
+    u8::try_from(entry.placement.len()).unwrap_or(u8::MAX)
+}

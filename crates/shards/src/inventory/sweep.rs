@@ -1,0 +1,134 @@
+//! What ends by itself, carried out without anybody asking: lapsed holds,
+//! records past their retention, procedures that a stopped server left behind.
+//! Answers never depend on it; the freed units and bytes do.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::items::shard_numbers;
+use super::view::read_clock;
+use super::{Error, Inventory};
+use crate::ids::StripeNo;
+use crate::machine::{BATCH_STEPS_MAX, CatalogOp, CatalogReply, Entry, Life, ShardOp, ShardReply};
+
+/// Entries read at a time.
+const PAGE: u32 = 256;
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Holds that were given back.
+    pub expired: u64,
+    /// Records that were forgotten.
+    pub purged: u64,
+    /// Procedures that were carried on.
+    pub resumed: u64,
+    /// Items that could not be swept; the next sweep tries again.
+    pub failed: u64,
+}
+
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, other: Self) {
+        self.expired += other.expired;
+        self.purged += other.purged;
+        self.resumed += other.resumed;
+        self.failed += other.failed;
+    }
+}
+
+impl Inventory {
+    /// Goes over every item once.
+    ///
+    /// # Errors
+    /// What the store says about the catalog; an item's own failure is counted.
+    pub async fn sweep(&self) -> Result<Swept, Error> {
+        let mut done = Swept::default();
+        for stripe in StripeNo::all() {
+            let mut after = None;
+            loop {
+                let list = CatalogOp::List {
+                    after: after.take(),
+                    limit: PAGE,
+                };
+                let CatalogReply::Page { entries, more } =
+                    self.ask_catalog(stripe, list, None).await?
+                else {
+                    return Err(Error::Unexpected("no page".to_owned()));
+                };
+                after = entries.last().map(|entry| entry.item.clone());
+                for swept in join_all(entries.into_iter().map(|entry| self.sweep_item(entry))).await
+                {
+                    done += swept;
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    async fn sweep_item(&self, entry: Entry) -> Swept {
+        self.try_sweep_item(entry).await.unwrap_or(Swept {
+            failed: 1,
+            ..Swept::default()
+        })
+    }
+
+    async fn try_sweep_item(&self, entry: Entry) -> Result<Swept, Error> {
+        let mut done = Swept::default();
+        if entry.life == Life::Creating {
+            let asked = read_clock();
+            let entry = self.finish_create(entry, None).await?;
+            self.remember(entry, asked);
+            return Ok(Swept { resumed: 1, ..done });
+        }
+        if entry.spread < entry.version {
+            self.spread(&Arc::new(entry.clone()), read_clock(), None)
+                .await?;
+            done.resumed += 1;
+        }
+        for shard in shard_numbers(&entry) {
+            // Both are queued before either is waited for: one batch.
+            let (expired, purged) = futures_util::try_join!(
+                self.sweep_shard(
+                    &entry,
+                    shard,
+                    ShardOp::Expire {
+                        limit: BATCH_STEPS_MAX
+                    }
+                ),
+                self.sweep_shard(
+                    &entry,
+                    shard,
+                    ShardOp::Purge {
+                        limit: BATCH_STEPS_MAX
+                    }
+                ),
+            )?;
+            done.expired += expired;
+            done.purged += purged;
+        }
+        Ok(done)
+    }
+
+    async fn sweep_shard(
+        &self,
+        entry: &Entry,
+        shard: crate::ids::ShardNo,
+        op: ShardOp,
+    ) -> Result<u64, Error> {
+        let mut total = 0;
+        // What is missing is left to whoever asks for it.
+        while let ShardReply::Swept { changed, more } =
+            self.ask_once(entry, shard, op.clone(), None).await?
+        {
+            total += u64::from(changed);
+            if !more {
+                break;
+            }
+        }
+        Ok(total)
+    }
+}

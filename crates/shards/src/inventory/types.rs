@@ -1,0 +1,215 @@
+//! What the inventory is asked and what it answers.
+
+use crate::ids::{BuyerId, ItemId, Quantity, RequestId};
+use crate::machine::{Entry, Reading, Reservation, Violation};
+use crate::reservation_id::ReservationId;
+use crate::time::Millis;
+
+/// Asks for units.
+#[derive(Clone, Debug)]
+pub struct Reserve {
+    /// The item.
+    pub item: ItemId,
+    /// The buyer.
+    pub buyer: BuyerId,
+    /// The caller's id, kept over retries.
+    pub request: RequestId,
+    /// Units.
+    pub quantity: Quantity,
+}
+
+/// What was decided about a [`Reserve`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reserved {
+    /// The units are held, or sold for items that sell at once.
+    Granted {
+        /// What the buyer has.
+        receipt: Receipt,
+        /// It was granted before.
+        replayed: bool,
+    },
+    /// These ids' reservation has ended: take new ones.
+    AlreadyEnded(Receipt),
+    /// Fewer units than asked for, perhaps none, can be bought.
+    Short {
+        /// Can be bought.
+        available: u64,
+        /// May come back.
+        held: u64,
+    },
+    /// The buyer would exceed the limit.
+    OverLimit {
+        /// What the buyer has.
+        units: u64,
+        /// The limit.
+        max: u32,
+    },
+    /// The sale starts later.
+    NotStarted {
+        /// When.
+        sale_start: Millis,
+    },
+    /// The sale is over, or the item is closed.
+    SaleEnded,
+    /// An operator paused the sale.
+    SalePaused,
+}
+
+/// Names a reservation.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// By the id that was returned.
+    Id(ReservationId),
+    /// By the request that made it.
+    Key {
+        /// The item.
+        item: ItemId,
+        /// The buyer.
+        buyer: BuyerId,
+        /// The request.
+        request: RequestId,
+    },
+}
+
+/// A reservation with its name, as an answer shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// The name, as callers keep it.
+    pub id: String,
+    /// The item.
+    pub item: ItemId,
+    /// The request that made it.
+    pub request: RequestId,
+    /// What it is now.
+    pub reservation: Reservation,
+}
+
+/// An item's stock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stock {
+    /// The item and its settings.
+    pub entry: std::sync::Arc<Entry>,
+    /// Can be bought.
+    pub available: u64,
+    /// Held, not yet sold.
+    pub held: u64,
+    /// Sold and not put back on sale.
+    pub sold: u64,
+    /// Whether all shards were read and none changed meanwhile.
+    pub exact: bool,
+    /// When this was true.
+    pub as_of: Millis,
+    /// What a buyer sees.
+    pub phase: SalePhase,
+}
+
+/// State, window and stock in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SalePhase {
+    /// Before the start.
+    NotStarted,
+    /// Units can be bought.
+    OnSale,
+    /// None available, some held.
+    AllHeld,
+    /// None available, none held.
+    SoldOut,
+    /// Paused.
+    Paused,
+    /// Over, closed, or being deleted.
+    Ended,
+}
+
+/// What was done to an item's stock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StockChanged {
+    /// After it.
+    pub stock: Stock,
+    /// By how much.
+    pub applied: i64,
+    /// It had been done before.
+    pub replayed: bool,
+}
+
+/// How deep an audit looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditLevel {
+    /// Counters only.
+    Counters,
+    /// Every record is counted too, in bounded steps.
+    Records,
+}
+
+/// What an audit can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All adds up, nothing oversold.
+    Sound,
+    /// Something does not add up.
+    Violated,
+    /// A shard could not be read, or never stood still.
+    Undecided,
+}
+
+/// An audit's report.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// The answer in a word.
+    pub verdict: Verdict,
+    /// Units given beyond those stocked.
+    pub oversold_units: u64,
+    /// Every shard that could be read.
+    pub shards: Vec<ShardAudit>,
+    /// What is broken.
+    pub violations: Vec<Violation>,
+    /// When.
+    pub as_of: Millis,
+}
+
+/// One shard's part of an audit.
+#[derive(Clone, Debug)]
+pub struct ShardAudit {
+    /// Which.
+    pub shard: crate::ids::ShardNo,
+    /// Where.
+    pub stripe: crate::ids::StripeNo,
+    /// By its counters.
+    pub reading: Reading,
+    /// By its records, if they were recounted and stood still.
+    pub records: Option<crate::machine::RecordSums>,
+}
+
+/// A page of items.
+#[derive(Clone, Debug)]
+pub struct ItemPage {
+    /// The items.
+    pub entries: Vec<Entry>,
+    /// Empty at the end.
+    pub next_page_token: String,
+}
+
+/// Milliseconds as seconds with a unit, as the contract prints durations: "12.5s".
+#[must_use]
+pub fn seconds(ms: u64) -> String {
+    let (whole, part) = (ms / 1000, ms % 1000);
+    if part == 0 {
+        return format!("{whole}s");
+    }
+    let decimals = format!("{part:03}");
+    format!("{whole}.{}s", decimals.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn seconds_are_printed_without_trailing_zeros() {
+        for (ms, text) in [
+            (0, "0s"),
+            (123_500, "123.5s"),
+            (7, "0.007s"),
+            (60_000, "60s"),
+        ] {
+            assert_eq!(super::seconds(ms), text);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What a store is: it applies operations to stripes, in batches, and answers
+//! only when what it answers is durable. Two stores implement it, and one suite
+//! of tests holds both to it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::ids::StripeNo;
+use crate::machine::{Op, Reply, StoreIdentity};
+use crate::time::Millis;
+
+/// A place that keeps stripes and applies operations to them.
+///
+/// - [`submit`](Store::submit) queues at once and never blocks; operations of
+///   one stripe run in the order in which one thread submitted them.
+/// - What was queued runs to its end, whatever becomes of the [`Pending`].
+/// - An answer is an acknowledgement: what it tells, changes and readings
+///   alike, is as durable as the store promises.
+/// - No answer is ever a guess: what could not be decided is a [`StoreError`].
+pub trait Store: Send + Sync + 'static {
+    /// Queues one operation.
+    fn submit(&self, stripe: StripeNo, op: Op, deadline: Deadline) -> Pending;
+
+    /// The store's id, its number of stripes and its secret.
+    fn identity(&self) -> StoreIdentity;
+
+    /// How it does, as far as this process can tell without asking it.
+    fn status(&self) -> StoreStatus;
+}
+
+/// Until when an operation is worth sending; `None` = whenever. Judged when it
+/// leaves the queue: what is over by then is not sent.
+pub type Deadline = Option<Instant>;
+
+/// An answer under way.
+#[derive(Debug)]
+pub struct Pending(Waiting);
+
+#[derive(Debug)]
+enum Waiting {
+    Queued(oneshot::Receiver<Result<Reply, StoreError>>),
+    Refused(Option<StoreError>),
+}
+
+impl Pending {
+    /// An answer that somebody else will send.
+    #[must_use]
+    pub fn queued(answer: oneshot::Receiver<Result<Reply, StoreError>>) -> Self {
+        Self(Waiting::Queued(answer))
+    }
+
+    /// An operation that was not even queued.
+    #[must_use]
+    pub fn refused(error: StoreError) -> Self {
+        Self(Waiting::Refused(Some(error)))
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Reply, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Waiting::Queued(answer) => Pin::new(answer).poll(cx).map(|sent| {
+                // Whoever had the operation is gone without a word.
+                sent.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("the store stopped".into())))
+            }),
+            Waiting::Refused(error) => Poll::Ready(Err(error
+                .take()
+                .unwrap_or_else(|| StoreError::Unavailable("polled after its answer".into())))),
+        }
+    }
+}
+
+/// Why a store did not answer. Whether anything was done is part of the kind,
+/// decided where the failure happens and never guessed later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was done.
+    #[error("the store cannot be used at the moment: {0}")]
+    Unavailable(String),
+    /// It was sent, and what became of it is not known.
+    #[error("the store may or may not have done this: {0}")]
+    OutcomeUnknown(String),
+    /// ⚔ The stripe waits for an operator; nothing was done.
+    #[error("stripe {stripe} is frozen since acknowledged work may be missing: {reason}")]
+    Frozen {
+        /// Which.
+        stripe: StripeNo,
+        /// Names this freeze.
+        freeze_id: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The queue is full; nothing was done.
+    #[error("more operations are waiting for the store than it can keep up with")]
+    Overloaded,
+    /// The caller's time was over before it was sent; nothing was done.
+    #[error("the deadline passed before this could be sent to the store")]
+    DeadlineTooShort,
+}
+
+/// What an acknowledgement of this store means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On this machine's disk.
+    Embedded,
+}
+
+/// A store as this process sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// "embedded".
+    pub kind: &'static str,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// Format it writes.
+    pub format: u32,
+    /// Newest format it understands.
+    pub max_format: u32,
+    /// The processes or files that hold it.
+    pub nodes: Vec<StoreNode>,
+    /// Stripes that serve.
+    pub serving_stripes: u32,
+    /// Stripes that do not answer.
+    pub unavailable_stripes: u32,
+    /// Stripes that wait for an operator.
+    pub frozen_stripes: u32,
+    /// Sentences about what is unsafe.
+    pub warnings: Vec<String>,
+}
+
+impl StoreStatus {
+    /// Whether something of it acknowledges.
+    #[must_use]
+    pub fn acknowledges(&self) -> bool {
+        self.nodes.iter().any(|node| node.acknowledging)
+    }
+}
+
+/// One process or file that holds stripes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreNode {
+    /// Where.
+    pub endpoint: String,
+    /// Whether it acknowledges.
+    pub acknowledging: bool,
+    /// Its version.
+    pub version: String,
+    /// Bytes used.
+    pub used_bytes: u64,
+    /// Bytes allowed; 0 = no bound.
+    pub max_bytes: u64,
+}
+
+/// The clock that a store stamps its batches with.
+pub trait Clock: Send + 'static {
+    /// Now.
+    fn now(&self) -> Millis;
+}
+
+/// The wall clock of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
+    fn now(&self) -> Millis {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        // A clock set before 1970 reads as 0; a stripe's time never runs back.
+        Millis(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
