@@ -1,0 +1,221 @@
+//! The grammar of the command line. What its words mean to those who type them
+//! is written here, because the help is made from it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::commands::Remote;
+use crate::demo::DemoArgs;
+use crate::environment;
+use crate::exit;
+use crate::printer::Format;
+use crate::serve::LogFormat;
+use crate::time::{parse_duration, parse_positive_duration};
+
+/// What holds for all commands and is said at the end of the help.
+const NOTES: &str = "\
+Every flag can be set by the environment: --hold-ttl is HOLDFAST_HOLD_TTL.
+Durations have units, as in 5m, 100ms, 1h30m or 30d; times are RFC 3339, as in
+2026-11-27T09:00:00Z.";
+
+/// The grammar, complete with environment names and exit codes.
+pub(crate) fn grammar() -> clap::Command {
+    let command = environment::with_names(Cli::command());
+    command
+        .mut_subcommands(with_exit_codes)
+        .after_help(format!("{NOTES}\n\n{}", exit::HELP))
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command
+        .mut_subcommands(with_exit_codes)
+        .after_help(exit::HELP)
+}
+
+/// Holdfast sells what is scarce: never oversold, never stranded, never granted
+/// twice
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// How results and errors look
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub(crate) output: Format,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server
+    Serve(ServeArgs),
+    /// Run a whole sale on this machine, with a real server, and judge it
+    Demo(DemoArgs),
+    #[command(flatten)]
+    Remote(Remote),
+}
+
+/// Which server a command talks to.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    pub(crate) addr: String,
+
+    /// How long the command may take, retries included
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = parse_positive_duration
+    )]
+    pub(crate) timeout: Duration,
+}
+
+/// The settings of a server.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The IP address and port to listen on; port 0 takes any that is free
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051", value_parser = parse_listen)]
+    pub(crate) listen: SocketAddr,
+
+    /// Where the store lives; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "./holdfast-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// After SIGTERM: how long to go on serving, so that load balancers notice
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) drain_grace: Duration,
+
+    /// After SIGTERM or SIGINT: when to give up on calls that do not end
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = parse_duration)]
+    pub(crate) drain_deadline: Duration,
+
+    /// The name of this server in its answers [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_id: Option<String>,
+
+    /// What to log on stderr: error, warn, info, debug, trace, or a filter for
+    /// each part, such as `info,server=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+
+    /// How the log looks
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Names of hosts are not taken: one may stand for several addresses.
+fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:50051 or [::]:50051")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        let matches = grammar().try_get_matches_from(line.split_whitespace())?;
+        Cli::from_arg_matches(&matches)
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        grammar().debug_assert();
+    }
+
+    #[test]
+    fn every_command_tells_its_exit_codes() {
+        fn walk(command: &clap::Command) {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Exit codes:"), "{}", command.get_name());
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&grammar());
+    }
+
+    #[test]
+    fn serve_listens_on_loopback_unless_told_otherwise() {
+        let Command::Serve(args) = parse("holdfast serve").unwrap().command else {
+            panic!("serve is Serve")
+        };
+        assert_eq!(args.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(args.data_dir, PathBuf::from("./holdfast-data"));
+        assert_eq!(args.drain_grace, Duration::from_secs(5));
+        assert_eq!(args.drain_deadline, Duration::from_secs(25));
+    }
+
+    #[test]
+    fn the_output_may_be_asked_for_anywhere() {
+        for line in [
+            "holdfast --output json status",
+            "holdfast status --output json",
+        ] {
+            assert_eq!(parse(line).unwrap().output, Format::Json, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_right() {
+        for line in [
+            "holdfast item create sneaker --stock 0 --hold-ttl 90s --sale-start 2026-11-27T09:00:00Z",
+            "holdfast item list --state open --state paused --prefix a",
+            "holdfast stock adjust sneaker -5 --allow-partial",
+            "holdfast stock get a b c --strong",
+            "holdfast confirm sneaker.AE --reacquire",
+            "holdfast confirm --item sneaker --buyer ada --request-id 7",
+            "holdfast extend sneaker.AE --for 5m",
+            "holdfast health store",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn lines_that_are_wrong_name_what_is() {
+        let table = [
+            ("holdfast extend sneaker.AE --for 300", "needs a unit"),
+            (
+                "holdfast item create sneaker --stock 1 --hold-ttl 5",
+                "needs a unit",
+            ),
+            ("holdfast item create sneaker", "--stock"),
+            ("holdfast status --timeout 0s", "longer than nothing"),
+            ("holdfast confirm", "RESERVATION_ID"),
+            ("holdfast confirm --item sneaker", "--buyer"),
+            (
+                "holdfast confirm sneaker.AE --item s --buyer b --request-id 7",
+                "cannot be used",
+            ),
+            (
+                "holdfast serve --listen localhost:50051",
+                "IP address and a port",
+            ),
+            ("holdfast serve --adr x", "--"),
+            ("holdfast rezerve sneaker ada", "reserve"),
+            ("holdfast stock adjust sneaker much", "DELTA"),
+        ];
+        for (line, part) in table {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

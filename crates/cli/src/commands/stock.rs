@@ -1,0 +1,172 @@
+//! `holdfast stock`.
+
+use clap::{Args, Subcommand};
+use proto::v1::stock_result::Result as StockAnswer;
+use proto::v1::{
+    AdjustStockRequest, BatchGetStockRequest, GetStockRequest, Stock, StockConsistency, StockView,
+};
+
+use super::{At, Outcome, Session, incomplete, request_id};
+use crate::describe;
+use crate::document::{Doc, Rows};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::printer::Format;
+
+/// `holdfast stock`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StockCommand {
+    /// Read the stock of items
+    Get(At<GetArgs>),
+    /// Add units, or take some that are available
+    Adjust(At<AdjustArgs>),
+}
+
+/// Which items.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The items
+    #[arg(value_name = "ITEM", required = true)]
+    item_ids: Vec<String>,
+
+    /// Read every shard, instead of a memory that is a second old at most
+    #[arg(long)]
+    strong: bool,
+}
+
+/// A change of stock.
+#[derive(Debug, Args)]
+pub(crate) struct AdjustArgs {
+    /// The item
+    #[arg(value_name = "ITEM")]
+    item_id: String,
+
+    /// Units to add, or with a minus to take
+    #[arg(value_name = "DELTA", allow_negative_numbers = true)]
+    delta: i64,
+
+    /// When fewer are available than are to be taken, take those
+    #[arg(long)]
+    allow_partial: bool,
+
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value_t, hide_default_value = true)]
+    reason: String,
+
+    /// A UUID; the same one is applied once [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+/// The columns of a table of stocks.
+const COLUMNS: &[&str] = &[
+    "item_id",
+    "phase",
+    "available",
+    "held",
+    "sold",
+    "total",
+    "exact",
+    "as_of",
+];
+
+pub(super) async fn get(session: Session, args: GetArgs) -> Outcome {
+    let consistency = if args.strong {
+        StockConsistency::Strong
+    } else {
+        StockConsistency::Cached
+    };
+    match args.item_ids.as_slice() {
+        // One item is asked for by itself: its errors are retried.
+        [item_id] => {
+            let request = GetStockRequest {
+                item_id: item_id.clone(),
+                consistency: consistency.into(),
+                view: StockView::Full.into(),
+            };
+            let reply = session.client.get_stock(request).await?;
+            let stock = reply.stock.as_ref().ok_or_else(|| incomplete("stock"))?;
+            session.show_stocks(vec![describe::stock(stock)])
+        }
+        item_ids => get_many(&session, item_ids, consistency).await,
+    }
+}
+
+/// The stocks of many items. One that fails spoils no other: it is told on
+/// stderr, and the worst of them is the command's code.
+async fn get_many(session: &Session, ids: &[String], consistency: StockConsistency) -> Outcome {
+    let mut stocks = Vec::new();
+    let mut failures = Vec::new();
+    for batch in ids.chunks(batch_len_max(consistency)) {
+        let request = BatchGetStockRequest {
+            item_ids: batch.to_vec(),
+            consistency: consistency.into(),
+            view: StockView::Full.into(),
+        };
+        for answer in session.client.batch_get_stock(request).await?.results {
+            match answer.result {
+                Some(StockAnswer::Stock(stock)) => stocks.push(describe::stock(&stock)),
+                Some(StockAnswer::Error(error)) => {
+                    failures.push(client::Error::of_entry(&error).into());
+                }
+                None => failures.push(incomplete("stock")),
+            }
+        }
+    }
+    let shown = session.show_stocks(stocks)?;
+    let told = failures
+        .iter()
+        .map(|failure: &Failure| failure.report(session.printer.format()));
+    Ok(told.chain([shown]).max().unwrap_or(shown))
+}
+
+/// How many items the service reads in one call.
+fn batch_len_max(consistency: StockConsistency) -> usize {
+    if consistency == StockConsistency::Strong {
+        16
+    } else {
+        256
+    }
+}
+
+pub(super) async fn adjust(session: Session, args: AdjustArgs) -> Outcome {
+    let (request_id, _) = request_id(args.request_id);
+    let request = AdjustStockRequest {
+        item_id: args.item_id,
+        delta: args.delta,
+        request_id: request_id.clone(),
+        allow_partial: args.allow_partial,
+        reason: args.reason,
+    };
+    let reply = session.client.adjust_stock(request).await;
+    let reply = reply.map_err(|error| Failure::from(error).with_request_id(&request_id))?;
+    let doc = Doc::new()
+        .with("request_id", request_id)
+        .with_set("applied_delta", reply.applied_delta)
+        .with("replayed", reply.replayed)
+        .with_set(
+            "stock",
+            reply
+                .stock
+                .as_ref()
+                .map(|stock: &Stock| describe::stock(stock)),
+        );
+    session.printer.print(None, &doc)?;
+    Ok(Exit::Done)
+}
+
+impl Session {
+    /// In text, one stock has all its fields, many are a table. JSON is the
+    /// same for any number.
+    fn show_stocks(&self, mut stocks: Vec<Doc>) -> Outcome {
+        match (self.printer.format(), stocks.len()) {
+            // All of them failed; a table's head would say nothing.
+            (Format::Text, 0) => Ok(Exit::Done),
+            (Format::Text, 1) => {
+                self.printer.print(None, &stocks.remove(0))?;
+                Ok(Exit::Done)
+            }
+            _ => self.show_rows("stocks", Rows::new(COLUMNS, stocks)),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The command line of Holdfast. The binaries `holdfast` and (for the tests)
+//! `holdfast-under-test` do nothing but call [`main`].
+//!
+//! `holdfast --help` is the manual for those who type it. This page is for
+//! those who run it from programs, and for those who change it.
+//!
+//! # Output
+//!
+//! What a command found or did goes to stdout, everything else to stderr. The
+//! text is for people and may change. `--output json` prints one JSON object
+//! on one line:
+//!
+//! - fields have the contract's names (`item_id`), numbers are numbers;
+//! - unset fields are left out;
+//! - times are RFC 3339 in UTC, durations seconds as protobuf writes them in
+//!   JSON (`"300s"`, `"0.100s"`);
+//! - enums are the contract's names without the prefix (`"SOLD_OUT"`); a value
+//!   that this version does not know is its number.
+//!
+//! | command | prints |
+//! |---|---|
+//! | `item create`, `get`, `pause`, `resume`, `close` | the item; `create` also `request_id` |
+//! | `item list` | `{"items": [...]}` |
+//! | `stock get` | `{"stocks": [...]}`, in the order asked; items that fail are errors on stderr |
+//! | `stock adjust` | `request_id`, `applied_delta`, `replayed`, `stock` |
+//! | `reserve` | `outcome`, the ids, what the outcome needs, `reservation` if there is one |
+//! | `confirm` | `outcome`, `reservation` |
+//! | `cancel`, `extend`, `reservation get` | the reservation |
+//! | `audit` | `verdict` and the books it judged |
+//! | `status`, `health` | the reply |
+//! | `serve` | `{"event": "listening", "addr": "http://...", "data_dir": "..."}` once it serves |
+//!
+//! Errors are one sentence on stderr, or with `--output json` one line:
+//! `{"error": {"code", "reason", "message", "metadata", "fields"}}`, where code
+//! and reason are those of the contract; reason is null where none came, as from
+//! a server that is not there. Errors of this program's own have the reason
+//! `USAGE` or `LOCAL`. Where it drew a request id, `metadata.request_id` has it:
+//! with that id the command can be sent again.
+//!
+//! # Exit codes
+//!
+//! See [`exit::Exit`]. A refused Reserve is an answer: it is printed like any
+//! other, and the code is 1.
+//!
+//! # Environment
+//!
+//! Every flag has an environment name, made from its own: `--hold-ttl` is
+//! `HOLDFAST_HOLD_TTL` ([`environment`]). An unknown `HOLDFAST_` name ends any
+//! command with code 2, for it is most likely a setting that somebody believes
+//! to be in force.
+//!
+//! # Code map
+//!
+//! [`args`] is the grammar, [`commands`] what the commands do to a server,
+//! [`describe`] what is said about each message, [`document`] how that looks as
+//! text and as JSON, [`serve`] the server's process, [`demo`] the demo.
+
+mod args;
+mod commands;
+mod demo;
+mod describe;
+mod document;
+mod environment;
+mod exit;
+mod failure;
+mod printer;
+mod serve;
+mod time;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::printer::{Format, Printer};
+
+/// Runs the command that the process's arguments name; the returned code is
+/// the process's.
+pub fn main() -> ExitCode {
+    let environment = env::vars_os()
+        .map(|(name, value)| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        })
+        .collect::<Vec<_>>();
+    run(env::args_os().collect(), &environment)
+}
+
+fn run(args: Vec<OsString>, environment: &[(String, String)]) -> ExitCode {
+    let format = Format::guess(&args, environment);
+    let grammar = args::grammar();
+    let matches = match grammar.clone().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return grammar_says(&error, format),
+    };
+    let names = environment.iter().map(|(name, _)| name.as_str());
+    if let Err(failure) = environment::check(&grammar, names) {
+        return failure.report(format).into();
+    }
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => dispatch(cli.command, Printer::new(cli.output)),
+        Err(error) => grammar_says(&error, format),
+    }
+}
+
+/// Help, the version, or what is wrong with the arguments.
+fn grammar_says(error: &clap::Error, format: Format) -> ExitCode {
+    if !error.use_stderr() || format == Format::Text {
+        // Nobody is left to be told that this cannot be written.
+        error.print().ok();
+        return if error.use_stderr() {
+            Exit::Usage.into()
+        } else {
+            Exit::Done.into()
+        };
+    }
+    let said = error.render().to_string();
+    let sentence = said.split("\n\n").next().unwrap_or_default();
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+    Failure::usage(sentence.trim()).report(format).into()
+}
+
+fn dispatch(command: Command, printer: Printer) -> ExitCode {
+    let result = match command {
+        Command::Serve(args) => serve::run(args, printer),
+        Command::Demo(args) => return demo::run(&args, printer.format()),
+        Command::Remote(command) => commands::run(command, printer),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(printer.format()).into(),
+    }
+}

@@ -1,0 +1,39 @@
+//! Why a server did not run, or did not run to its end.
+
+use std::any::Any;
+use std::io;
+
+use shards::embedded::OpenError;
+
+/// A server that could not start, or that stopped on its own. `Display` is one
+/// sentence for whoever started it.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The listening socket does not work.
+    #[error("the gRPC port cannot be listened on: {0}")]
+    Listen(#[source] io::Error),
+    /// The system gives no thread or no event queue.
+    #[error("the server's threads cannot be started: {0}")]
+    Threads(#[source] io::Error),
+    /// A defect: part of the server ended although nobody asked it to. The
+    /// store was closed in good order.
+    #[error("the server stopped since {part} ended: {cause}; this is a defect, please report it")]
+    Ended {
+        /// Which part.
+        part: String,
+        /// How.
+        cause: String,
+    },
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("(no message)"))
+}

@@ -1,0 +1,254 @@
+//! The control plane: setting sales up, changing them, finding out how they do.
+
+use std::sync::Arc;
+
+use proto::v1;
+use proto::v1::admin_service_server::AdminService;
+use shards::inventory::{Error, Inventory};
+use shards::machine::Entry;
+use tonic::{Request, Response, Status};
+
+use super::call::deadline_of;
+use super::problem::Problem;
+use super::requests::StockDetail;
+use super::{About, answer, comes_later, replies, requests};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::tasks;
+
+/// `AdminService` over an inventory.
+#[derive(Debug)]
+pub(super) struct Service {
+    inventory: Arc<Inventory>,
+    about: Arc<About>,
+    life: Lifecycle,
+}
+
+impl Service {
+    pub(super) fn new(inventory: Arc<Inventory>, about: Arc<About>, life: Lifecycle) -> Self {
+        Self {
+            inventory,
+            about,
+            life,
+        }
+    }
+
+    /// Carries out a procedure of several steps, to its end even if the caller
+    /// hangs up: it could be started again from anywhere, but why leave it.
+    async fn procedure<F>(
+        &self,
+        steps: impl FnOnce(Arc<Inventory>) -> F,
+    ) -> Result<Option<v1::Item>, Status>
+    where
+        F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
+    {
+        match tasks::to_its_end(steps(Arc::clone(&self.inventory))).await {
+            Ok(Ok(entry)) => Ok(Some(replies::item(&entry))),
+            Ok(Err(error)) => Err(Problem::from(error).into()),
+            Err(tasks::CutOff) => Err(Problem::cut_off().into()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Service {
+    async fn create_item(
+        &self,
+        request: Request<v1::CreateItemRequest>,
+    ) -> Result<Response<v1::CreateItemResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let new = requests::create_item(request.get_ref()).map_err(Problem::from)?;
+        let item = self
+            .procedure(|inventory| async move {
+                inventory
+                    .create_item(new.item, new.spec, new.request, deadline)
+                    .await
+            })
+            .await?;
+        Ok(Response::new(v1::CreateItemResponse { item }))
+    }
+
+    async fn get_item(
+        &self,
+        request: Request<v1::GetItemRequest>,
+    ) -> Result<Response<v1::GetItemResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let found = async {
+            let item = requests::item(&request.get_ref().item_id)?;
+            self.inventory.item(&item, deadline).await
+        };
+        answer(found.await.map(|entry| v1::GetItemResponse {
+            item: Some(replies::item(&entry)),
+        }))
+    }
+
+    async fn list_items(
+        &self,
+        request: Request<v1::ListItemsRequest>,
+    ) -> Result<Response<v1::ListItemsResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.into_inner();
+        let listed = async {
+            let wanted = requests::list_items(&request)?;
+            let prefix = &request.item_id_prefix;
+            self.inventory
+                .list_items(
+                    prefix,
+                    &wanted.states,
+                    wanted.page_size,
+                    &request.page_token,
+                    deadline,
+                )
+                .await
+        };
+        answer(listed.await.map(|page| v1::ListItemsResponse {
+            items: page.entries.iter().map(replies::item).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn adjust_stock(
+        &self,
+        request: Request<v1::AdjustStockRequest>,
+    ) -> Result<Response<v1::AdjustStockResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let adjusted = async {
+            let ask = requests::adjust_stock(request.get_ref())?;
+            self.inventory
+                .adjust_stock(
+                    &ask.item,
+                    ask.delta,
+                    ask.allow_partial,
+                    ask.request,
+                    deadline,
+                )
+                .await
+        };
+        answer(adjusted.await.map(|changed| v1::AdjustStockResponse {
+            stock: Some(replies::stock(&changed.stock, StockDetail::Full)),
+            applied_delta: Some(changed.applied),
+            replayed: changed.replayed,
+        }))
+    }
+
+    async fn pause_item(
+        &self,
+        request: Request<v1::PauseItemRequest>,
+    ) -> Result<Response<v1::PauseItemResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.get_ref();
+        let (item, reason) =
+            requests::change_of_state(&request.item_id, &request.reason).map_err(Problem::from)?;
+        let item = self
+            .procedure(
+                |inventory| async move { inventory.pause_item(&item, &reason, deadline).await },
+            )
+            .await?;
+        Ok(Response::new(v1::PauseItemResponse { item }))
+    }
+
+    async fn resume_item(
+        &self,
+        request: Request<v1::ResumeItemRequest>,
+    ) -> Result<Response<v1::ResumeItemResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.get_ref();
+        let (item, reason) =
+            requests::change_of_state(&request.item_id, &request.reason).map_err(Problem::from)?;
+        let item = self
+            .procedure(
+                |inventory| async move { inventory.resume_item(&item, &reason, deadline).await },
+            )
+            .await?;
+        Ok(Response::new(v1::ResumeItemResponse { item }))
+    }
+
+    async fn close_item(
+        &self,
+        request: Request<v1::CloseItemRequest>,
+    ) -> Result<Response<v1::CloseItemResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.get_ref();
+        let (item, reason) =
+            requests::change_of_state(&request.item_id, &request.reason).map_err(Problem::from)?;
+        let item = self
+            .procedure(
+                |inventory| async move { inventory.close_item(&item, &reason, deadline).await },
+            )
+            .await?;
+        Ok(Response::new(v1::CloseItemResponse { item }))
+    }
+
+    async fn audit_item(
+        &self,
+        request: Request<v1::AuditItemRequest>,
+    ) -> Result<Response<v1::AuditItemResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let audited = async {
+            let (item, level) = requests::audit_item(request.get_ref())?;
+            let audit = self.inventory.audit(&item, level, deadline).await?;
+            Ok(replies::audit(&audit, level))
+        };
+        answer(audited.await)
+    }
+
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let About { server_id, start } = &*self.about;
+        let draining = self.life.phase() >= Phase::Leaving;
+        let store = self.inventory.store_status();
+        Ok(Response::new(replies::status(
+            store, server_id, *start, draining,
+        )))
+    }
+
+    async fn update_item(
+        &self,
+        _: Request<v1::UpdateItemRequest>,
+    ) -> Result<Response<v1::UpdateItemResponse>, Status> {
+        comes_later("UpdateItem")
+    }
+
+    async fn set_stock(
+        &self,
+        _: Request<v1::SetStockRequest>,
+    ) -> Result<Response<v1::SetStockResponse>, Status> {
+        comes_later("SetStock")
+    }
+
+    async fn delete_item(
+        &self,
+        _: Request<v1::DeleteItemRequest>,
+    ) -> Result<Response<v1::DeleteItemResponse>, Status> {
+        comes_later("DeleteItem")
+    }
+
+    async fn explain_reserve(
+        &self,
+        _: Request<v1::ExplainReserveRequest>,
+    ) -> Result<Response<v1::ExplainReserveResponse>, Status> {
+        comes_later("ExplainReserve")
+    }
+
+    async fn list_reservations(
+        &self,
+        _: Request<v1::ListReservationsRequest>,
+    ) -> Result<Response<v1::ListReservationsResponse>, Status> {
+        comes_later("ListReservations")
+    }
+
+    async fn list_stripes(
+        &self,
+        _: Request<v1::ListStripesRequest>,
+    ) -> Result<Response<v1::ListStripesResponse>, Status> {
+        comes_later("ListStripes")
+    }
+
+    async fn release_stripe(
+        &self,
+        _: Request<v1::ReleaseStripeRequest>,
+    ) -> Result<Response<v1::ReleaseStripeResponse>, Status> {
+        comes_later("ReleaseStripe")
+    }
+}

@@ -1,0 +1,246 @@
+//! The data plane: holding, selling and reading stock.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use proto::v1;
+use proto::v1::inventory_service_server::InventoryService;
+use shards::inventory::{Error, Inventory};
+use shards::store::Deadline;
+use tokio_stream::Empty;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::call::{Outcome, deadline_of};
+use super::problem::{Problem, in_entry};
+use super::requests::StockDetail;
+use super::{answer, comes_later, replies, requests};
+
+/// `InventoryService` over an inventory.
+#[derive(Debug)]
+pub(super) struct Service {
+    inventory: Arc<Inventory>,
+}
+
+impl Service {
+    pub(super) fn new(inventory: Arc<Inventory>) -> Self {
+        Self { inventory }
+    }
+
+    async fn decide(
+        &self,
+        request: &v1::ReserveRequest,
+        deadline: Deadline,
+    ) -> Result<v1::ReserveResponse, Error> {
+        let ask = requests::reserve(request)?;
+        let decision = self.inventory.reserve(&ask, deadline).await?;
+        Ok(replies::reserved(decision))
+    }
+
+    async fn decide_entry(
+        &self,
+        index: usize,
+        request: &v1::ReserveRequest,
+        deadline: Deadline,
+    ) -> v1::ReserveResult {
+        use v1::reserve_result::Result as Entry;
+        let entry = match self.decide(request, deadline).await {
+            Ok(reply) => Entry::Response(reply),
+            Err(error) => {
+                Entry::Error(Problem::from(in_entry(error, "requests", index)).into_rpc())
+            }
+        };
+        v1::ReserveResult {
+            result: Some(entry),
+        }
+    }
+
+    async fn stock_entry(
+        &self,
+        index: usize,
+        item_id: String,
+        detail: StockDetail,
+        deadline: Deadline,
+    ) -> v1::StockResult {
+        use v1::stock_result::Result as Entry;
+        let read = async {
+            let item = requests::stock_entry(index, &item_id)?;
+            self.inventory.stock(&item, deadline).await
+        };
+        let entry = match read.await {
+            Ok(stock) => Entry::Stock(replies::stock(&stock, detail)),
+            Err(error) => Entry::Error(Problem::from(error).into_rpc()),
+        };
+        v1::StockResult {
+            result: Some(entry),
+            item_id,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl InventoryService for Service {
+    async fn reserve(
+        &self,
+        request: Request<v1::ReserveRequest>,
+    ) -> Result<Response<v1::ReserveResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let mut response = answer(self.decide(request.get_ref(), deadline).await)?;
+        let outcome = response.get_ref().outcome().as_str_name();
+        response.extensions_mut().insert(Outcome(outcome));
+        Ok(response)
+    }
+
+    async fn batch_reserve(
+        &self,
+        request: Request<v1::BatchReserveRequest>,
+    ) -> Result<Response<v1::BatchReserveResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let entries = request.into_inner().requests;
+        answer(requests::batch(entries.len()))?;
+        // Each is queued before any is waited for: one commit for all.
+        let decisions = entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| self.decide_entry(index, entry, deadline));
+        Ok(Response::new(v1::BatchReserveResponse {
+            results: join_all(decisions).await,
+        }))
+    }
+
+    async fn confirm(
+        &self,
+        request: Request<v1::ConfirmRequest>,
+    ) -> Result<Response<v1::ConfirmResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.into_inner();
+        let confirmed = async {
+            let target = requests::target(&self.inventory, request.target.as_ref())?;
+            self.inventory
+                .confirm(&target, request.reacquire, deadline)
+                .await
+        };
+        answer(confirmed.await.map(|receipt| replies::confirmed(&receipt)))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.into_inner();
+        let cancelled = async {
+            let target = requests::target(&self.inventory, request.target.as_ref())?;
+            self.inventory.cancel(&target, deadline).await
+        };
+        answer(cancelled.await.map(|receipt| v1::CancelResponse {
+            reservation: Some(replies::reservation(&receipt)),
+        }))
+    }
+
+    async fn extend(
+        &self,
+        request: Request<v1::ExtendRequest>,
+    ) -> Result<Response<v1::ExtendResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let extended = async {
+            let (target, hold_for_ms) = requests::extend(&self.inventory, request.get_ref())?;
+            self.inventory.extend(&target, hold_for_ms, deadline).await
+        };
+        answer(extended.await.map(|receipt| v1::ExtendResponse {
+            reservation: Some(replies::reservation(&receipt)),
+        }))
+    }
+
+    async fn get_reservation(
+        &self,
+        request: Request<v1::GetReservationRequest>,
+    ) -> Result<Response<v1::GetReservationResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.into_inner();
+        let found = async {
+            let target = requests::target(&self.inventory, request.target.as_ref())?;
+            self.inventory.reservation(&target, deadline).await
+        };
+        answer(found.await.map(|receipt| v1::GetReservationResponse {
+            reservation: Some(replies::reservation(&receipt)),
+        }))
+    }
+
+    async fn get_stock(
+        &self,
+        request: Request<v1::GetStockRequest>,
+    ) -> Result<Response<v1::GetStockResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let read = async {
+            let (item, detail) = requests::get_stock(request.get_ref())?;
+            let stock = self.inventory.stock(&item, deadline).await?;
+            Ok(v1::GetStockResponse {
+                stock: Some(replies::stock(&stock, detail)),
+            })
+        };
+        answer(read.await)
+    }
+
+    async fn batch_get_stock(
+        &self,
+        request: Request<v1::BatchGetStockRequest>,
+    ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let request = request.into_inner();
+        let detail = requests::batch_get_stock(&request).map_err(Problem::from)?;
+        let readings = request
+            .item_ids
+            .into_iter()
+            .enumerate()
+            .map(|(index, item_id)| self.stock_entry(index, item_id, detail, deadline));
+        Ok(Response::new(v1::BatchGetStockResponse {
+            results: join_all(readings).await,
+        }))
+    }
+
+    type ReserveStreamStream = Empty<Result<v1::ReserveStreamResponse, Status>>;
+
+    async fn reserve_stream(
+        &self,
+        _: Request<Streaming<v1::ReserveStreamRequest>>,
+    ) -> Result<Response<Self::ReserveStreamStream>, Status> {
+        comes_later("ReserveStream")
+    }
+
+    async fn batch_confirm(
+        &self,
+        _: Request<v1::BatchConfirmRequest>,
+    ) -> Result<Response<v1::BatchConfirmResponse>, Status> {
+        comes_later("BatchConfirm")
+    }
+
+    async fn batch_cancel(
+        &self,
+        _: Request<v1::BatchCancelRequest>,
+    ) -> Result<Response<v1::BatchCancelResponse>, Status> {
+        comes_later("BatchCancel")
+    }
+
+    async fn return_units(
+        &self,
+        _: Request<v1::ReturnUnitsRequest>,
+    ) -> Result<Response<v1::ReturnUnitsResponse>, Status> {
+        comes_later("ReturnUnits")
+    }
+
+    async fn batch_get_reservations(
+        &self,
+        _: Request<v1::BatchGetReservationsRequest>,
+    ) -> Result<Response<v1::BatchGetReservationsResponse>, Status> {
+        comes_later("BatchGetReservations")
+    }
+
+    type WatchStockStream = Empty<Result<v1::WatchStockResponse, Status>>;
+
+    async fn watch_stock(
+        &self,
+        _: Request<v1::WatchStockRequest>,
+    ) -> Result<Response<Self::WatchStockStream>, Status> {
+        comes_later("WatchStock")
+    }
+}

@@ -1,0 +1,611 @@
+//! Which error is which status: the one place that decides it, for replies and
+//! for the entries of batches alike.
+//!
+//! Every problem carries exactly one `google.rpc.ErrorInfo` (domain
+//! `holdfast`, a reason of the contract's table, the values concerned), and
+//! what else helps its reader.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use prost_types::Any;
+use shards::inventory::{Error, FieldError, Receipt, seconds};
+use shards::machine::State;
+use shards::store::StoreError;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::{BadRequest, ErrorInfo, ResourceInfo, RetryInfo, pb};
+
+/// The domain of every reason.
+const DOMAIN: &str = "holdfast";
+/// Whoever is shed comes again after this long, and a random part of it again,
+/// so that they do not come again together.
+const SHED_PAUSE: Duration = Duration::from_millis(100);
+/// gRPC clients obey this trailer in their retry policy.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// An error as its caller sees it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    values: Vec<(&'static str, String)>,
+    /// What there is beside the `ErrorInfo`.
+    more: Vec<Any>,
+    retry: Retry,
+}
+
+/// What gRPC clients are told about retrying.
+#[derive(Clone, Copy, Debug)]
+enum Retry {
+    /// By their own policy.
+    AsYouLike,
+    /// Not at all: it would not help.
+    Never,
+    /// Not before this long.
+    After(Duration),
+}
+
+impl Problem {
+    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            values: Vec::new(),
+            more: Vec::new(),
+            retry: Retry::AsYouLike,
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: &dyn ToString) -> Self {
+        self.values.push((name, value.to_string()));
+        self
+    }
+
+    fn about(mut self, kind: &str, name: impl Into<String>, what: &str) -> Self {
+        let info = pb::ResourceInfo {
+            resource_type: format!("holdfast.inventory.v1.{kind}"),
+            resource_name: name.into(),
+            owner: String::new(),
+            description: what.to_owned(),
+        };
+        self.more.push(any(ResourceInfo::TYPE_URL, &info));
+        self
+    }
+
+    fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        if let Retry::After(pause) = retry {
+            let info = pb::RetryInfo {
+                retry_delay: pause.try_into().ok(),
+            };
+            self.more.push(any(RetryInfo::TYPE_URL, &info));
+        }
+        self
+    }
+
+    /// This server takes no new work any more.
+    pub(super) fn draining() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "DRAINING",
+            "this server is leaving and did nothing: retry, and another one answers",
+        )
+    }
+
+    /// Refused before it was begun.
+    pub(super) fn deadline_too_short() -> Self {
+        Self::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_TOO_SHORT",
+            "the deadline passed before this could be sent to the store; nothing was done: allow \
+             more time",
+        )
+    }
+
+    /// The caller's time was over while it was under way.
+    pub(super) fn deadline_passed() -> Self {
+        Self::new(
+            Code::DeadlineExceeded,
+            "OUTCOME_UNKNOWN",
+            "the deadline passed while this was under way; it may still be done: send it again \
+             with the same ids to find out",
+        )
+    }
+
+    /// Under way when the server had to end.
+    pub(super) fn cut_off() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "OUTCOME_UNKNOWN",
+            "this server had to stop while this was under way; it may have been done: send it \
+             again with the same ids to find out",
+        )
+    }
+
+    /// An rpc that this version does not have yet.
+    pub(super) fn comes_later(rpc: &'static str) -> Self {
+        Self::new(
+            Code::Unimplemented,
+            "RPC_NOT_AVAILABLE",
+            format!("{rpc} comes with a later version of this server"),
+        )
+        .with("rpc", &rpc)
+    }
+
+    fn invalid(fields: Vec<FieldError>) -> Self {
+        let message = format!("the request is not valid: {}", FieldError::list(&fields));
+        let violations = fields.into_iter().map(|broken| {
+            let FieldError { field, rule } = broken;
+            pb::bad_request::FieldViolation {
+                field,
+                description: rule,
+                ..Default::default()
+            }
+        });
+        let info = pb::BadRequest {
+            field_violations: violations.collect(),
+        };
+        let mut problem = Self::new(Code::InvalidArgument, "FIELD_INVALID", message);
+        problem.more.push(any(BadRequest::TYPE_URL, &info));
+        problem
+    }
+
+    fn wrong_state(receipt: &Receipt, message: String) -> Self {
+        let reason = match receipt.reservation.record.state {
+            State::Held => "RESERVATION_HELD",
+            State::Confirmed => "RESERVATION_CONFIRMED",
+            State::Cancelled => "RESERVATION_CANCELLED",
+            State::Expired => "RESERVATION_EXPIRED",
+            State::Lost => "RESERVATION_LOST",
+        };
+        Self::new(Code::FailedPrecondition, reason, message)
+            .with("item_id", &receipt.item)
+            .with("reservation_id", &receipt.id)
+    }
+
+    fn of_the_store(error: &StoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            StoreError::Unavailable(_) => Self::new(
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+                format!("{message}; nothing was done: retry with the same ids"),
+            ),
+            StoreError::OutcomeUnknown(_) => Self::new(
+                Code::Unavailable,
+                "OUTCOME_UNKNOWN",
+                format!("{message}: send it again with the same ids to find out"),
+            ),
+            StoreError::Frozen {
+                stripe,
+                freeze_id,
+                reason: _,
+            } => Self::new(Code::Unavailable, "DATA_LOSS_SUSPECTED", message)
+                .with("stripe", stripe)
+                .with("freeze_id", &format!("{freeze_id:016x}"))
+                .retry(Retry::Never),
+            StoreError::Overloaded => {
+                let pause = SHED_PAUSE + rand::random_range(Duration::ZERO..SHED_PAUSE);
+                Self::new(
+                    Code::ResourceExhausted,
+                    "OVERLOADED",
+                    format!("{message}; nothing was done: retry later"),
+                )
+                .retry(Retry::After(pause))
+            }
+            StoreError::DeadlineTooShort => Self::deadline_too_short(),
+        }
+    }
+
+    fn defect(what: &str) -> Self {
+        // The details are the operator's: callers can do nothing with them.
+        tracing::error!(
+            what,
+            "a defect: the store's answer does not fit the question"
+        );
+        Self::new(
+            Code::Internal,
+            // The contract's word for it: by this reason clients know that
+            // asking again with the same ids is right.
+            "OUTCOME_UNKNOWN",
+            "this server met a defect, which is in its log; this may have been done: send it again \
+             with the same ids to find out",
+        )
+    }
+
+    /// The google.rpc form, as batches carry it.
+    pub(super) fn into_rpc(self) -> pb::Status {
+        let info = pb::ErrorInfo {
+            reason: self.reason.to_owned(),
+            domain: DOMAIN.to_owned(),
+            metadata: self
+                .values
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        };
+        let mut details = vec![any(ErrorInfo::TYPE_URL, &info)];
+        details.extend(self.more);
+        pb::Status {
+            code: self.code.into(),
+            message: self.message,
+            details,
+        }
+    }
+
+    fn trailers(&self) -> MetadataMap {
+        let mut trailers = MetadataMap::new();
+        let pushback = match self.retry {
+            Retry::AsYouLike => return trailers,
+            Retry::Never => MetadataValue::from_static("-1"),
+            Retry::After(pause) => {
+                MetadataValue::from(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+            }
+        };
+        trailers.insert(PUSHBACK, pushback);
+        trailers
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        use Code::{AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable};
+        let message = error.to_string();
+        match error {
+            Error::Invalid(fields) => Self::invalid(fields),
+            Error::ItemNotFound(item) => Self::new(NotFound, "ITEM_NOT_FOUND", message)
+                .with("item_id", &item)
+                .about("Item", item, "there is no such item"),
+            Error::ReservationNotFound => Self::new(NotFound, "RESERVATION_NOT_FOUND", message),
+            Error::RequestIdReused => Self::new(AlreadyExists, "REQUEST_ID_REUSED", message),
+            Error::ItemExists(item) => Self::new(AlreadyExists, "ITEM_EXISTS", message)
+                .with("item_id", &item)
+                .about(
+                    "Item",
+                    item,
+                    "made by another request, or with other contents",
+                ),
+            Error::WrongState(receipt) => Self::wrong_state(&receipt, message),
+            Error::HoldTooLong { max_hold_for_ms } => {
+                Self::new(FailedPrecondition, "HOLD_TOO_LONG", message)
+                    .with("max_hold_for", &seconds(max_hold_for_ms))
+            }
+            Error::NotEnoughAvailable { available, held } => {
+                Self::new(FailedPrecondition, "NOT_ENOUGH_AVAILABLE", message)
+                    .with("available_units", &available)
+                    .with("held_units", &held)
+            }
+            Error::ItemDeleting(item) => {
+                Self::new(FailedPrecondition, "ITEM_DELETING", message).with("item_id", &item)
+            }
+            Error::ItemClosed(item) => {
+                Self::new(FailedPrecondition, "ITEM_CLOSED", message).with("item_id", &item)
+            }
+            Error::NotSpread {
+                version,
+                shards_done,
+                shards_total,
+                cause: _,
+            } => Self::new(Unavailable, "OUTCOME_UNKNOWN", message)
+                .with("version", &version)
+                .with("shards_done", &shards_done)
+                .with("shards_total", &shards_total),
+            Error::ShardLost { item, stripe } => {
+                Self::new(Unavailable, "DATA_LOSS_SUSPECTED", message)
+                    .with("item_id", &item)
+                    .with("stripe", &stripe)
+                    .retry(Retry::Never)
+            }
+            Error::StoreFull => Self::new(ResourceExhausted, "STORE_FULL", message),
+            Error::Store(error) => Self::of_the_store(&error),
+            Error::Unexpected(what) => Self::defect(&what),
+        }
+    }
+}
+
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        let trailers = problem.trailers();
+        let code = problem.code;
+        let rpc = problem.into_rpc();
+        let details = rpc.encode_to_vec();
+        Self::with_details_and_metadata(code, rpc.message, details.into(), trailers)
+    }
+}
+
+fn any(type_url: &str, message: &impl prost::Message) -> Any {
+    Any {
+        type_url: type_url.to_owned(),
+        value: message.encode_to_vec(),
+    }
+}
+
+/// The same error, of an entry of a batch: its fields are named from the
+/// request's root, such as `requests[3].quantity`.
+pub(super) fn in_entry(error: Error, list: &str, index: usize) -> Error {
+    match error {
+        Error::Invalid(fields) => Error::Invalid(
+            fields
+                .into_iter()
+                .map(|broken| {
+                    FieldError::new(format!("{list}[{index}].{}", broken.field), broken.rule)
+                })
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shards::ids::{ItemId, RequestId, StripeNo};
+    use shards::machine::{Record, Reservation};
+    use shards::time::Millis;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn item() -> ItemId {
+        ItemId::parse("sneaker").unwrap()
+    }
+
+    fn in_state(state: State) -> Error {
+        let record = Record {
+            state,
+            quantity: 1,
+            returned: 0,
+            granted: Millis(0),
+            until: Millis(1),
+            late: false,
+            sorted: false,
+        };
+        Error::WrongState(Box::new(Receipt {
+            id: "sneaker.abc".to_owned(),
+            item: item(),
+            request: RequestId([1; 16]),
+            reservation: Reservation {
+                record,
+                now: Millis(2),
+                purge_at: None,
+            },
+        }))
+    }
+
+    /// The table of the contract: code, reason, and the values that must be
+    /// told.
+    #[test]
+    fn every_error_has_its_code_its_reason_and_its_values() {
+        use Code::{
+            AlreadyExists, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument,
+            NotFound, ResourceExhausted, Unavailable,
+        };
+        let stripe = StripeNo(7);
+        let frozen = StoreError::Frozen {
+            stripe,
+            freeze_id: 0xabc,
+            reason: "row 3 is missing".to_owned(),
+        };
+        let not_spread = Error::NotSpread {
+            version: 4,
+            shards_done: 1,
+            shards_total: 3,
+            cause: StoreError::Overloaded,
+        };
+        let not_enough = Error::NotEnoughAvailable {
+            available: 3,
+            held: 2,
+        };
+        let too_long = Error::HoldTooLong {
+            max_hold_for_ms: 123_500,
+        };
+        let lost = Error::ShardLost {
+            item: item(),
+            stripe,
+        };
+        let table: Vec<(Error, Code, &str, &[(&str, &str)])> = vec![
+            (
+                Error::Invalid(vec![FieldError::new("quantity", "must be 1")]),
+                InvalidArgument,
+                "FIELD_INVALID",
+                &[],
+            ),
+            (
+                Error::ItemNotFound(item()),
+                NotFound,
+                "ITEM_NOT_FOUND",
+                &[("item_id", "sneaker")],
+            ),
+            (
+                Error::ReservationNotFound,
+                NotFound,
+                "RESERVATION_NOT_FOUND",
+                &[],
+            ),
+            (
+                Error::RequestIdReused,
+                AlreadyExists,
+                "REQUEST_ID_REUSED",
+                &[],
+            ),
+            (
+                Error::ItemExists(item()),
+                AlreadyExists,
+                "ITEM_EXISTS",
+                &[("item_id", "sneaker")],
+            ),
+            (
+                in_state(State::Held),
+                FailedPrecondition,
+                "RESERVATION_HELD",
+                &[("reservation_id", "sneaker.abc")],
+            ),
+            (
+                in_state(State::Confirmed),
+                FailedPrecondition,
+                "RESERVATION_CONFIRMED",
+                &[],
+            ),
+            (
+                in_state(State::Cancelled),
+                FailedPrecondition,
+                "RESERVATION_CANCELLED",
+                &[],
+            ),
+            (
+                in_state(State::Expired),
+                FailedPrecondition,
+                "RESERVATION_EXPIRED",
+                &[],
+            ),
+            (
+                in_state(State::Lost),
+                FailedPrecondition,
+                "RESERVATION_LOST",
+                &[],
+            ),
+            (
+                too_long,
+                FailedPrecondition,
+                "HOLD_TOO_LONG",
+                &[("max_hold_for", "123.5s")],
+            ),
+            (
+                not_enough,
+                FailedPrecondition,
+                "NOT_ENOUGH_AVAILABLE",
+                &[("available_units", "3"), ("held_units", "2")],
+            ),
+            (
+                Error::ItemDeleting(item()),
+                FailedPrecondition,
+                "ITEM_DELETING",
+                &[],
+            ),
+            (
+                Error::ItemClosed(item()),
+                FailedPrecondition,
+                "ITEM_CLOSED",
+                &[],
+            ),
+            (
+                not_spread,
+                Unavailable,
+                "OUTCOME_UNKNOWN",
+                &[
+                    ("version", "4"),
+                    ("shards_done", "1"),
+                    ("shards_total", "3"),
+                ],
+            ),
+            (
+                lost,
+                Unavailable,
+                "DATA_LOSS_SUSPECTED",
+                &[("item_id", "sneaker"), ("stripe", "7")],
+            ),
+            (Error::StoreFull, ResourceExhausted, "STORE_FULL", &[]),
+            (
+                StoreError::Unavailable("it is away".to_owned()).into(),
+                Unavailable,
+                "STORE_UNAVAILABLE",
+                &[],
+            ),
+            (
+                StoreError::OutcomeUnknown("the commit failed".to_owned()).into(),
+                Unavailable,
+                "OUTCOME_UNKNOWN",
+                &[],
+            ),
+            (
+                frozen.into(),
+                Unavailable,
+                "DATA_LOSS_SUSPECTED",
+                &[("stripe", "7"), ("freeze_id", "0000000000000abc")],
+            ),
+            (
+                StoreError::Overloaded.into(),
+                ResourceExhausted,
+                "OVERLOADED",
+                &[],
+            ),
+            (
+                StoreError::DeadlineTooShort.into(),
+                DeadlineExceeded,
+                "DEADLINE_TOO_SHORT",
+                &[],
+            ),
+            (
+                Error::Unexpected("Missing".to_owned()),
+                Internal,
+                "OUTCOME_UNKNOWN",
+                &[],
+            ),
+        ];
+        for (error, code, reason, values) in table {
+            let told = format!("{error:?}");
+            let status = Status::from(Problem::from(error));
+            assert_eq!(status.code(), code, "{told}");
+            let infos: Vec<_> = status
+                .get_error_details_vec()
+                .into_iter()
+                .filter_map(|detail| match detail {
+                    tonic_types::ErrorDetail::ErrorInfo(info) => Some(info),
+                    _ => None,
+                })
+                .collect();
+            let [info] = &infos[..] else {
+                panic!("{told}: exactly one ErrorInfo, not {infos:?}");
+            };
+            assert_eq!(info.domain, "holdfast");
+            assert_eq!(info.reason, reason, "{told}");
+            for (name, value) in values {
+                let found = info.metadata.get(*name).map(String::as_str);
+                assert_eq!(found, Some(*value), "{told}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invalid_request_names_every_field_also_from_a_batch() {
+        let error = Error::Invalid(vec![
+            FieldError::new("quantity", "must be 1"),
+            FieldError::new("key.buyer_id", "must be set"),
+        ]);
+        let status = Status::from(Problem::from(in_entry(error, "requests", 3)));
+        let broken = status.get_details_bad_request().unwrap().field_violations;
+        let paths: Vec<_> = broken.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(paths, ["requests[3].quantity", "requests[3].key.buyer_id"]);
+        assert!(status.message().contains("requests[3].quantity must be 1"));
+    }
+
+    #[test]
+    fn the_shed_are_told_when_to_come_back_and_the_frozen_not_to() {
+        let shed = Status::from(Problem::from(Error::Store(StoreError::Overloaded)));
+        let delay = shed.get_details_retry_info().unwrap().retry_delay.unwrap();
+        assert!((SHED_PAUSE..SHED_PAUSE * 2).contains(&delay), "{delay:?}");
+        let pushback = shed.metadata().get(PUSHBACK).unwrap().to_str().unwrap();
+        assert_eq!(pushback, delay.as_millis().to_string());
+
+        let lost = Error::ShardLost {
+            item: item(),
+            stripe: StripeNo(0),
+        };
+        let frozen = Status::from(Problem::from(lost));
+        assert_eq!(frozen.metadata().get(PUSHBACK).unwrap(), "-1");
+
+        let full = Status::from(Problem::from(Error::StoreFull));
+        assert!(full.metadata().get(PUSHBACK).is_none());
+    }
+
+    #[test]
+    fn a_batch_carries_what_a_call_would() {
+        let status = Status::from(Problem::from(Error::ItemNotFound(item())));
+        let entry = Problem::from(Error::ItemNotFound(item())).into_rpc();
+        assert_eq!(pb::Status::decode(status.details()).unwrap(), entry);
+        assert_eq!(entry.code, 5);
+        assert_eq!(entry.message, status.message());
+    }
+}

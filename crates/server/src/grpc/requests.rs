@@ -1,0 +1,493 @@
+//! From the wire to the domain: each request whole, with all its broken fields
+//! named at once.
+
+use proto::v1;
+use shards::ids::{ItemId, Quantity, RequestId};
+use shards::inventory::{AuditLevel, Error, Inventory, Reserve, Target, spec};
+use shards::machine::{ItemSpec, Selling};
+
+use super::fields::Fields;
+
+/// Most entries of a batch.
+const BATCH_LEN_MAX: usize = 512;
+/// Most items of a stock reading, and of one that reads every shard.
+const STOCK_BATCH_LEN_MAX: usize = 256;
+const STRONG_BATCH_LEN_MAX: usize = 16;
+/// Most items of a page; more is clamped.
+const PAGE_SIZE_MAX: u32 = 1_000;
+
+/// The oneof `target`, which each request has as a type of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum TargetField<'a> {
+    /// By the id that Reserve returned.
+    ReservationId(&'a str),
+    /// By the ids that Reserve was sent.
+    Key(&'a v1::ReservationKey),
+}
+
+macro_rules! target_fields {
+    ($($oneof:path),+ $(,)?) => {$(
+        impl<'a> From<&'a $oneof> for TargetField<'a> {
+            fn from(target: &'a $oneof) -> Self {
+                use $oneof as Oneof;
+                match target {
+                    Oneof::ReservationId(id) => Self::ReservationId(id),
+                    Oneof::Key(key) => Self::Key(key),
+                }
+            }
+        }
+    )+};
+}
+
+target_fields!(
+    v1::confirm_request::Target,
+    v1::cancel_request::Target,
+    v1::extend_request::Target,
+    v1::get_reservation_request::Target,
+);
+
+/// How much of the stock is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StockDetail {
+    Basic,
+    Full,
+}
+
+pub(super) fn reserve(request: &v1::ReserveRequest) -> Result<Reserve, Error> {
+    // `first_attempt` only permits an answer from memory; this version always
+    // asks the store, which is right for every request.
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", &request.item_id);
+    let buyer = fields.buyer_id("buyer_id", &request.buyer_id);
+    let id = fields.request_id("request_id", &request.request_id);
+    let quantity = fields.check("quantity", Quantity::new(request.quantity));
+    fields.finish((|| {
+        Some(Reserve {
+            item: item?,
+            buyer: buyer?,
+            request: id?,
+            quantity: quantity?,
+        })
+    })())
+}
+
+pub(super) fn batch(len: usize) -> Result<(), Error> {
+    let mut fields = Fields::default();
+    fields.batch("requests", len, BATCH_LEN_MAX);
+    fields.finish(Some(()))
+}
+
+pub(super) fn target<'a>(
+    inventory: &Inventory,
+    target: Option<impl Into<TargetField<'a>>>,
+) -> Result<Target, Error> {
+    let mut fields = Fields::default();
+    let target = fields.target(inventory, target.map(Into::into));
+    fields.finish(target)
+}
+
+pub(super) fn extend(
+    inventory: &Inventory,
+    request: &v1::ExtendRequest,
+) -> Result<(Target, u64), Error> {
+    let mut fields = Fields::default();
+    let target = fields.target(inventory, request.target.as_ref().map(Into::into));
+    let hold_for_ms = match &request.hold_for {
+        None => {
+            fields.breaks("hold_for", "must be set");
+            None
+        }
+        hold_for => fields.duration("hold_for", hold_for.as_ref()),
+    };
+    if hold_for_ms == Some(0) {
+        fields.breaks("hold_for", "must be at least 1ms");
+    }
+    fields.finish(target.zip(hold_for_ms))
+}
+
+pub(super) fn get_stock(request: &v1::GetStockRequest) -> Result<(ItemId, StockDetail), Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", &request.item_id);
+    consistency(&mut fields, request.consistency);
+    let detail = detail(&mut fields, request.view);
+    fields.finish(item.zip(detail))
+}
+
+/// The items are checked one by one, by [`stock_entry`].
+pub(super) fn batch_get_stock(request: &v1::BatchGetStockRequest) -> Result<StockDetail, Error> {
+    let mut fields = Fields::default();
+    let max = match consistency(&mut fields, request.consistency) {
+        Some(v1::StockConsistency::Strong) => STRONG_BATCH_LEN_MAX,
+        _ => STOCK_BATCH_LEN_MAX,
+    };
+    fields.batch("item_ids", request.item_ids.len(), max);
+    let detail = detail(&mut fields, request.view);
+    fields.finish(detail)
+}
+
+pub(super) fn stock_entry(index: usize, item_id: &str) -> Result<ItemId, Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id(&format!("item_ids[{index}]"), item_id);
+    fields.finish(item)
+}
+
+/// All items have one shard, and the ledger's answer is of one instant: both
+/// consistencies read the same for now.
+fn consistency(fields: &mut Fields, value: i32) -> Option<v1::StockConsistency> {
+    fields.known("consistency", value)
+}
+
+fn detail(fields: &mut Fields, value: i32) -> Option<StockDetail> {
+    Some(match fields.known("view", value)? {
+        v1::StockView::Basic => StockDetail::Basic,
+        v1::StockView::Unspecified | v1::StockView::Full => StockDetail::Full,
+    })
+}
+
+/// An item to be made.
+#[derive(Debug)]
+pub(super) struct CreateItem {
+    pub(super) item: ItemId,
+    pub(super) spec: ItemSpec,
+    pub(super) request: RequestId,
+}
+
+pub(super) fn create_item(request: &v1::CreateItemRequest) -> Result<CreateItem, Error> {
+    let mut fields = Fields::default();
+    let id = fields.request_id("request_id", &request.request_id);
+    let stock = match request.initial_stock {
+        None => {
+            fields.breaks("initial_stock", "must be set (0 is allowed)");
+            None
+        }
+        Some(stock) => {
+            let units = u64::try_from(stock).ok();
+            if units.is_none() {
+                fields.breaks("initial_stock", "must not be negative");
+            }
+            units
+        }
+    };
+    let Some(item) = &request.item else {
+        fields.breaks("item", "must be set");
+        return fields.finish(None);
+    };
+    // Output only fields are ignored, as AIP-203 asks.
+    let item_id = fields.within("item.", |fields| fields.item_id("item_id", &item.item_id));
+    let spec = item_spec(&mut fields, item, stock.unwrap_or(0));
+    // The inventory checks the terms again; asked here, so that they are named
+    // together with all else.
+    if let Err(broken) = spec::terms(&spec) {
+        fields.breaks_all(broken);
+    }
+    fields.finish((|| {
+        Some(CreateItem {
+            item: item_id?,
+            spec,
+            request: id?,
+        })
+    })())
+}
+
+fn item_spec(fields: &mut Fields, item: &v1::Item, initial_stock: u64) -> ItemSpec {
+    fields.within("item.", |fields| {
+        let hold_ttl_ms = fields.duration("hold_ttl", item.hold_ttl.as_ref());
+        let max_hold_ms = fields.duration("max_hold", item.max_hold.as_ref());
+        // A broken hold_ttl must not be blamed on max_hold as well, which would
+        // be compared with the default.
+        let hold_ttl_is_broken = item.hold_ttl.is_some() && hold_ttl_ms.is_none();
+        ItemSpec {
+            display_name: item.display_name.clone(),
+            shard_count: item.shard_count,
+            hold_ttl_ms,
+            max_hold_ms: max_hold_ms.filter(|_| !hold_ttl_is_broken),
+            sell_at_once: item.sell_at_once,
+            max_units_per_buyer: item.max_units_per_buyer,
+            max_units_per_reservation: item.max_units_per_reservation,
+            sale_start: fields.timestamp("sale_start_time", item.sale_start_time.as_ref()),
+            sale_end: fields.timestamp("sale_end_time", item.sale_end_time.as_ref()),
+            retention_ms: fields.duration("retention", item.retention.as_ref()),
+            initial_stock,
+        }
+    })
+}
+
+pub(super) fn item(item_id: &str) -> Result<ItemId, Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", item_id);
+    fields.finish(item)
+}
+
+/// Which items to list.
+#[derive(Debug)]
+pub(super) struct ListItems {
+    pub(super) states: Vec<Selling>,
+    pub(super) page_size: u32,
+}
+
+pub(super) fn list_items(request: &v1::ListItemsRequest) -> Result<ListItems, Error> {
+    let mut fields = Fields::default();
+    let page_size = u32::try_from(request.page_size).ok();
+    if page_size.is_none() {
+        fields.breaks("page_size", "must not be negative");
+    }
+    let mut states = Vec::new();
+    for (index, state) in request.states.iter().enumerate() {
+        let field = format!("states[{index}]");
+        match fields.known(&field, *state) {
+            Some(v1::ItemState::Unspecified) => fields.breaks(&field, "must be a state"),
+            Some(v1::ItemState::Open) => states.push(Selling::Open),
+            Some(v1::ItemState::Paused) => states.push(Selling::Paused),
+            // What is being deleted is shown as closed.
+            Some(v1::ItemState::Closed) => states.extend([Selling::Closed, Selling::Deleting]),
+            None => {}
+        }
+    }
+    fields.finish(page_size.map(|size| ListItems {
+        states,
+        page_size: size.min(PAGE_SIZE_MAX),
+    }))
+}
+
+/// A change of an item's stock.
+#[derive(Debug)]
+pub(super) struct AdjustStock {
+    pub(super) item: ItemId,
+    pub(super) delta: i64,
+    pub(super) allow_partial: bool,
+    pub(super) request: RequestId,
+}
+
+pub(super) fn adjust_stock(request: &v1::AdjustStockRequest) -> Result<AdjustStock, Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", &request.item_id);
+    if request.delta == 0 {
+        fields.breaks("delta", "must not be 0");
+    }
+    let id = fields.request_id("request_id", &request.request_id);
+    fields.text("reason", &request.reason);
+    fields.finish((|| {
+        Some(AdjustStock {
+            item: item?,
+            delta: request.delta,
+            allow_partial: request.allow_partial,
+            request: id?,
+        })
+    })())
+}
+
+/// Pause, resume and close all say which item and why.
+pub(super) fn change_of_state(item_id: &str, reason: &str) -> Result<(ItemId, String), Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", item_id);
+    let reason = fields.text("reason", reason).map(str::to_owned);
+    fields.finish(item.zip(reason))
+}
+
+pub(super) fn audit_item(request: &v1::AuditItemRequest) -> Result<(ItemId, AuditLevel), Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", &request.item_id);
+    let level = fields
+        .known("level", request.level)
+        .map(|level| match level {
+            v1::AuditLevel::Unspecified | v1::AuditLevel::Counters => AuditLevel::Counters,
+            v1::AuditLevel::Records => AuditLevel::Records,
+        });
+    fields.finish(item.zip(level))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{Duration, Timestamp};
+
+    use super::*;
+
+    const ID: &str = "018f4e6a-3c1d-7b2a-9f00-5e8d7c6b5a49";
+
+    /// The paths that a request is refused for; empty if it is taken.
+    fn broken<T>(checked: Result<T, Error>) -> Vec<String> {
+        match checked {
+            Ok(_) => Vec::new(),
+            Err(Error::Invalid(fields)) => fields.into_iter().map(|f| f.field).collect(),
+            Err(other) => panic!("not about fields: {other}"),
+        }
+    }
+
+    fn seconds(seconds: i64) -> Option<Duration> {
+        Some(Duration { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn a_reserve_names_all_its_broken_fields() {
+        let nothing = v1::ReserveRequest::default();
+        assert_eq!(
+            broken(reserve(&nothing)),
+            ["item_id", "buyer_id", "request_id", "quantity"]
+        );
+        let good = v1::ReserveRequest {
+            item_id: "sneaker".to_owned(),
+            buyer_id: "zoë".to_owned(),
+            request_id: ID.to_uppercase(),
+            quantity: 1_000_000,
+            first_attempt: true,
+        };
+        assert!(broken(reserve(&good)).is_empty());
+        let much = v1::ReserveRequest {
+            quantity: u32::MAX,
+            ..good
+        };
+        assert_eq!(broken(reserve(&much)), ["quantity"]);
+    }
+
+    fn item() -> v1::Item {
+        v1::Item {
+            item_id: "sneaker".to_owned(),
+            ..v1::Item::default()
+        }
+    }
+
+    fn create(item: v1::Item) -> v1::CreateItemRequest {
+        v1::CreateItemRequest {
+            item: Some(item),
+            initial_stock: Some(0),
+            request_id: ID.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_create_names_what_is_unset() {
+        let nothing = v1::CreateItemRequest::default();
+        assert_eq!(
+            broken(create_item(&nothing)),
+            ["request_id", "initial_stock", "item"]
+        );
+        assert!(broken(create_item(&create(item()))).is_empty());
+    }
+
+    #[test]
+    fn a_create_names_broken_terms_beside_broken_wire_values() {
+        let request = v1::CreateItemRequest {
+            initial_stock: Some(-1),
+            ..create(v1::Item {
+                item_id: "no spaces".to_owned(),
+                display_name: "x".repeat(257),
+                shard_count: 65,
+                hold_ttl: seconds(0),
+                max_hold: seconds(-1),
+                max_units_per_reservation: 1_000_001,
+                sale_start_time: Some(Timestamp {
+                    seconds: 2,
+                    nanos: -1,
+                }),
+                retention: seconds(1),
+                ..item()
+            })
+        };
+        let mut paths = broken(create_item(&request));
+        paths.sort();
+        assert_eq!(
+            paths,
+            [
+                "initial_stock",
+                "item.display_name",
+                "item.hold_ttl",
+                "item.item_id",
+                "item.max_hold",
+                "item.max_units_per_reservation",
+                "item.retention",
+                "item.sale_start_time",
+                "item.shard_count",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_broken_field_is_blamed_once() {
+        let broken_ttl = create(v1::Item {
+            hold_ttl: seconds(-5),
+            max_hold: seconds(10),
+            ..item()
+        });
+        assert_eq!(broken(create_item(&broken_ttl)), ["item.hold_ttl"]);
+        let too_much = v1::CreateItemRequest {
+            initial_stock: Some(1 << 53),
+            ..create(item())
+        };
+        assert_eq!(broken(create_item(&too_much)), ["initial_stock"]);
+        let most = v1::CreateItemRequest {
+            initial_stock: Some((1 << 53) - 1),
+            ..create(item())
+        };
+        assert!(broken(create_item(&most)).is_empty());
+    }
+
+    #[test]
+    fn stock_readings_check_their_enums_and_their_number() {
+        let one = |consistency, view| v1::GetStockRequest {
+            item_id: "sneaker".to_owned(),
+            consistency,
+            view,
+        };
+        assert!(broken(get_stock(&one(0, 0))).is_empty());
+        assert_eq!(broken(get_stock(&one(99, -1))), ["consistency", "view"]);
+        let many = |len: usize, consistency: v1::StockConsistency| {
+            broken(batch_get_stock(&v1::BatchGetStockRequest {
+                item_ids: vec!["sneaker".to_owned(); len],
+                consistency: consistency.into(),
+                view: 0,
+            }))
+        };
+        let (cached, strong) = (v1::StockConsistency::Cached, v1::StockConsistency::Strong);
+        assert_eq!(many(0, cached), ["item_ids"]);
+        assert!(many(256, cached).is_empty());
+        assert_eq!(many(257, cached), ["item_ids"]);
+        assert!(many(16, strong).is_empty());
+        assert_eq!(many(17, strong), ["item_ids"]);
+        assert_eq!(broken(stock_entry(3, "a b")), ["item_ids[3]"]);
+    }
+
+    #[test]
+    fn batches_have_1_to_512_entries() {
+        assert_eq!(broken(batch(0)), ["requests"]);
+        assert!(broken(batch(512)).is_empty());
+        assert_eq!(broken(batch(513)), ["requests"]);
+    }
+
+    #[test]
+    fn listings_clamp_large_pages_and_refuse_negative_ones() {
+        let list = |page_size, states: &[i32]| {
+            list_items(&v1::ListItemsRequest {
+                page_size,
+                states: states.to_vec(),
+                ..v1::ListItemsRequest::default()
+            })
+        };
+        assert_eq!(list(i32::MAX, &[]).unwrap().page_size, 1_000);
+        assert_eq!(list(0, &[1, 2]).unwrap().states.len(), 2);
+        assert_eq!(
+            broken(list(-1, &[1, 0, 99])),
+            ["page_size", "states[1]", "states[2]"]
+        );
+    }
+
+    #[test]
+    fn changes_by_operators_are_checked() {
+        let adjust = v1::AdjustStockRequest {
+            reason: "x".repeat(257),
+            ..v1::AdjustStockRequest::default()
+        };
+        assert_eq!(
+            broken(adjust_stock(&adjust)),
+            ["item_id", "delta", "request_id", "reason"]
+        );
+        assert_eq!(
+            broken(change_of_state("", &"x".repeat(257))),
+            ["item_id", "reason"]
+        );
+        let audit = v1::AuditItemRequest {
+            item_id: String::new(),
+            level: 3,
+        };
+        assert_eq!(broken(audit_item(&audit)), ["item_id", "level"]);
+    }
+}

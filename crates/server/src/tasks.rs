@@ -1,0 +1,101 @@
+//! The one place that spawns. A task that nobody holds loses its panics and
+//! outlives the server; so each is either part of a group that is watched, or
+//! awaited by whoever wanted it.
+
+use std::future::Future;
+
+use tokio::task::{JoinError, JoinSet};
+
+use crate::error::panic_message;
+
+/// Tasks that go on as long as the server does. Dropping the group ends them.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks(JoinSet<&'static str>);
+
+impl Tasks {
+    /// Adds one. Needs a runtime around it.
+    pub(crate) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.0.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// The end of the first one that ends: which, and how. Waits for ever
+    /// while all go on.
+    pub(crate) async fn first_end(&mut self) -> (String, String) {
+        match self.0.join_next().await {
+            Some(Ok(name)) => (name.to_owned(), "it returned".to_owned()),
+            Some(Err(error)) => ("a background task".to_owned(), describe(error)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The task did not end.
+#[derive(Debug)]
+pub(crate) struct CutOff;
+
+/// Runs `task` to its end even if the caller loses interest: a procedure of
+/// several steps should not stop in the middle because a client hung up. It
+/// ends early only with the whole runtime, at a drain's deadline.
+///
+/// A panic of the task is the caller's panic, if the caller still waits.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> Result<T, CutOff> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the wrapper that keeps the handle"
+    )]
+    let handle = tokio::spawn(task);
+    handle.await.map_err(|error| match error.try_into_panic() {
+        Ok(payload) => std::panic::resume_unwind(payload),
+        Err(_) => CutOff,
+    })
+}
+
+fn describe(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(payload) => panic_message(&*payload),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_task_runs_to_its_end_without_its_caller() {
+        let (go, gone) = oneshot::channel::<()>();
+        let (done, finished) = oneshot::channel();
+        let mut call = Box::pin(to_its_end(async move {
+            let _ = gone.await;
+            let _ = done.send(());
+        }));
+        // Started, then dropped, as a handler whose client hung up.
+        tokio::select! {
+            biased;
+            _ = &mut call => panic!("it waits"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(call);
+        go.send(()).unwrap();
+        finished.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_watched_task_is_told_with_its_panic() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("idle", std::future::pending());
+        tasks.spawn("broken", async { panic!("out of cheese") });
+        let (_, cause) = tasks.first_end().await;
+        assert_eq!(cause, "panic: out of cheese");
+    }
+}

@@ -1,0 +1,206 @@
+//! A server on a thread of its own, and what tests say to it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use proto::v1;
+use proto::v1::admin_service_client::AdminServiceClient;
+use proto::v1::inventory_service_client::InventoryServiceClient;
+use server::{Config, Drain, Listeners, RunError};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// Longer than anything here takes on a slow machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server. Dropping it makes it leave at once, and fails the test if
+/// it did not end well.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    leave: Option<oneshot::Sender<Drain>>,
+    thread: Option<JoinHandle<Result<(), RunError>>>,
+    pub(crate) dir: TempDir,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), change)
+    }
+
+    pub(crate) fn start_in(dir: TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&dir);
+        change(&mut config);
+        let (leave, told) = oneshot::channel();
+        let (ready, address) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            server::run(
+                config,
+                listeners(),
+                move |address| ready.send(address).unwrap(),
+                async { told.await.unwrap_or(Drain::AtOnce) },
+            )
+        });
+        Self {
+            address: address.recv_timeout(PATIENCE).expect("it is ready"),
+            leave: Some(leave),
+            thread: Some(thread),
+            dir,
+        }
+    }
+
+    /// Tells it to leave; it does so on its own.
+    pub(crate) fn leave(&mut self, drain: Drain) {
+        let leave = self.leave.take().expect("it was told before");
+        leave.send(drain).expect("it waits for this");
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for its end, and hands back its directory.
+    pub(crate) fn join(mut self) -> TempDir {
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        self.end();
+        dir
+    }
+
+    /// Leaves it behind: it ends with the process.
+    pub(crate) fn abandon(mut self) {
+        self.thread = None;
+    }
+
+    fn end(&mut self) {
+        if let Some(leave) = self.leave.take() {
+            let _ = leave.send(Drain::AtOnce);
+        }
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => panic!("the server failed: {error}"),
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.connect().await.expect("it serves")
+    }
+
+    pub(crate) async fn inventory(&self) -> InventoryServiceClient<Channel> {
+        InventoryServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel().await)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.end();
+    }
+}
+
+pub(crate) fn config(dir: &TempDir) -> Config {
+    Config {
+        server_id: "test-1".to_owned(),
+        data_dir: dir.path().to_owned(),
+        workers: NonZeroUsize::new(2).unwrap(),
+        drain_grace: Duration::ZERO,
+        // A test that drops its server has its clients on the same thread:
+        // nobody would read a GOAWAY.
+        drain_deadline: Duration::ZERO,
+    }
+}
+
+pub(crate) fn listeners() -> Listeners {
+    Listeners {
+        grpc: TcpListener::bind("127.0.0.1:0").unwrap(),
+    }
+}
+
+/// Asks until the answer is `true`; the question must wait by itself a little,
+/// as every call does.
+pub(crate) async fn eventually(what: &str, mut question: impl AsyncFnMut() -> bool) {
+    #[expect(clippy::disallowed_methods, reason = "the patience of a test")]
+    let now = Instant::now;
+    let end = now() + PATIENCE;
+    while !question().await {
+        assert!(now() < end, "not within {PATIENCE:?}: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A request id of its own for each number.
+pub(crate) fn id(number: u64) -> String {
+    format!("018f4e6a-3c1d-7b2a-9f00-{number:012x}")
+}
+
+pub(crate) fn reserve(item: &str, buyer: &str, number: u64, quantity: u32) -> v1::ReserveRequest {
+    v1::ReserveRequest {
+        item_id: item.to_owned(),
+        buyer_id: buyer.to_owned(),
+        request_id: id(number),
+        quantity,
+        first_attempt: false,
+    }
+}
+
+pub(crate) fn create(item: v1::Item, stock: i64) -> v1::CreateItemRequest {
+    v1::CreateItemRequest {
+        item: Some(item),
+        initial_stock: Some(stock),
+        request_id: id(0xc0de),
+    }
+}
+
+pub(crate) fn item(id: &str) -> v1::Item {
+    v1::Item {
+        item_id: id.to_owned(),
+        ..v1::Item::default()
+    }
+}
+
+pub(crate) fn key(item: &str, buyer: &str, number: u64) -> v1::ReservationKey {
+    v1::ReservationKey {
+        item_id: item.to_owned(),
+        buyer_id: buyer.to_owned(),
+        request_id: id(number),
+    }
+}
+
+/// Code and reason of an error; fails if it has no `ErrorInfo` of ours.
+pub(crate) fn reason(status: &Status) -> (Code, String) {
+    let info = status
+        .get_details_error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "holdfast");
+    (status.code(), info.reason)
+}
+
+/// The paths of an invalid request's broken fields.
+pub(crate) fn broken_fields(status: &Status) -> Vec<String> {
+    assert_eq!(
+        reason(status),
+        (Code::InvalidArgument, "FIELD_INVALID".to_owned())
+    );
+    let violations = status.get_details_bad_request().unwrap().field_violations;
+    violations.into_iter().map(|v| v.field).collect()
+}

@@ -1,0 +1,16 @@
+//! The server as its callers meet it: a real store in a temporary directory,
+//! real gRPC over a free loopback port, within this process.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "clippy.toml exempts test functions, not what they share"
+)]
+
+mod bad_input;
+mod drain;
+mod harness;
+mod reflection;
+mod rpcs;
+mod wire;
