@@ -159,22 +159,68 @@ pub struct StoreNode {
 
 /// The clock that a store stamps its batches with.
 pub trait Clock: Send + 'static {
-    /// Now.
-    fn now(&self) -> Millis;
+    /// Now; never before `seen`, the latest instant that the store has seen.
+    fn now(&mut self, seen: Millis) -> Millis;
 }
 
-/// The wall clock of this machine.
+/// The wall clock of this machine. Where it is set back, time goes on from where
+/// it was at its usual pace: it neither runs backwards nor stands still, so holds
+/// go on expiring.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WallClock;
+pub struct WallClock {
+    last: Option<(Millis, Instant)>,
+    told_ahead: bool,
+}
+
+/// A store this much ahead of the wall clock says so in the log.
+const AHEAD_WORTH_TELLING_MS: u64 = 5_000;
 
 impl Clock for WallClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
-    )]
-    fn now(&self) -> Millis {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        // A clock set before 1970 reads as 0; a stripe's time never runs back.
-        Millis(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+    fn now(&mut self, seen: Millis) -> Millis {
+        let (wall, pace) = read_clocks();
+        let goes_on = self.last.map_or(seen, |(last, at)| {
+            let passed = pace.saturating_duration_since(at).as_millis();
+            last.plus_ms(u64::try_from(passed).unwrap_or(u64::MAX))
+        });
+        let now = wall.max(goes_on).max(seen);
+        let ahead_ms = wall.ms_until(now);
+        if ahead_ms > AHEAD_WORTH_TELLING_MS && !self.told_ahead {
+            tracing::warn!(
+                ahead_ms,
+                "the store's time is ahead of this machine's clock, which was set back"
+            );
+        }
+        self.told_ahead = ahead_ms > AHEAD_WORTH_TELLING_MS;
+        self.last = Some((now, pace));
+        now
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
+fn read_clocks() -> (Millis, Instant) {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock set before 1970 reads as 0.
+    let wall = Millis(since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)));
+    (wall, Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_goes_on_and_does_not_stand_still() {
+        let mut clock = WallClock::default();
+        let ahead = read_clocks().0.plus_ms(3_600_000);
+        assert_eq!(clock.now(ahead), ahead);
+        let (_, at) = clock.last.unwrap();
+        clock.last = at
+            .checked_sub(std::time::Duration::from_secs(60))
+            .map(|at| (ahead, at));
+        let later = clock.now(ahead);
+        assert!(later >= ahead.plus_ms(60_000), "{later:?}");
     }
 }

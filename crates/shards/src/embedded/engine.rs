@@ -145,7 +145,7 @@ pub(super) struct Engine {
     pub space: Space,
 }
 
-/// Watches the free space of the disk.
+/// Watches the free space of the disk, now and then.
 pub(super) struct Space {
     /// Bytes free for us; `None` if the system does not tell.
     pub free_bytes: Box<dyn FnMut() -> Option<u64> + Send>,
@@ -155,22 +155,27 @@ pub(super) struct Space {
     pub checked: Option<Instant>,
 }
 
-const SPACE_CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often the disk is looked at between commits.
+const DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
 
 impl Space {
-    fn is_short(&mut self, last: bool) -> bool {
+    /// Whether it is time to look again.
+    fn is_due(&mut self) -> bool {
         #[expect(
             clippy::disallowed_methods,
             reason = "paces the checks; decides nothing"
         )]
         let now = Instant::now();
-        if self
+        let due = self
             .checked
-            .is_some_and(|at| now.duration_since(at) < SPACE_CHECK_EVERY)
-        {
-            return last;
+            .is_none_or(|at| now.duration_since(at) >= DISK_CHECK_EVERY);
+        if due {
+            self.checked = Some(now);
         }
-        self.checked = Some(now);
+        due
+    }
+
+    fn is_short(&mut self) -> bool {
         (self.free_bytes)().is_some_and(|free| free < self.reserve_bytes)
     }
 }
@@ -223,13 +228,22 @@ impl Engine {
     /// One group commit. Answers and empties the batch, unless it fails.
     fn serve(&mut self, opened: &mut Opened, batch: &mut Vec<Waiting>) -> Result<(), String> {
         refuse_overdue(batch);
-        let full = self.space.is_short(self.shared.full());
-        if full != self.shared.full.swap(full, Ordering::Relaxed) {
-            tracing::warn!(full, "the disk's free space crossed the reserve");
+        if self.space.is_due() {
+            // A commit into a file that was removed or replaced would succeed,
+            // and be gone with this process.
+            if !self.disk.is_in_place() {
+                return Err(
+                    "the store's file was removed or replaced while it was in use".to_owned(),
+                );
+            }
+            let full = self.space.is_short();
+            if full != self.shared.full.swap(full, Ordering::Relaxed) {
+                tracing::warn!(full, "the disk's free space crossed the reserve");
+            }
         }
         let stamp = Stamp {
             now: self.now(opened),
-            full,
+            full: self.shared.full(),
         };
         let (replies, parts) = fold(opened, stamp, batch);
         if !parts.is_empty() {
@@ -260,9 +274,9 @@ impl Engine {
     }
 
     /// One time for all stripes, never running backwards.
-    fn now(&self, opened: &Opened) -> Millis {
+    fn now(&mut self, opened: &Opened) -> Millis {
         let seen = opened.stripes.iter().map(|stripe| stripe.guard.time).max();
-        self.clock.now().max(seen.unwrap_or_default())
+        self.clock.now(seen.unwrap_or_default())
     }
 
     /// ⚔ After a failed commit nobody knows what is on disk: what is queued is

@@ -29,9 +29,14 @@ pub(super) trait Journal: Send {
     fn commit(&mut self, number: u64, body: &[u8]) -> Result<(), CommitError>;
 }
 
-/// What can open a journal, and open it again after a failure.
+/// What can open a journal, and open it again after a failure. Only the first
+/// time may make a store where there is none: ⚔ later one is missing, and never
+/// replaced by an empty one.
 pub(super) trait Disk: Send {
     fn open(&mut self) -> Result<Opened, OpenError>;
+
+    /// Whether what was opened is still what the directory names.
+    fn is_in_place(&self) -> bool;
 }
 
 /// A journal and what it holds.
@@ -50,11 +55,21 @@ pub(super) struct SqliteDisk {
     /// For a store that has to be made.
     identity: StoreIdentity,
     now: Millis,
+    /// The store that was opened, and its file.
+    opened: Option<(StoreIdentity, FileId)>,
 }
+
+/// What tells a file from another one of the same name.
+type FileId = (u64, u64);
 
 impl SqliteDisk {
     pub(super) fn new(dir: PathBuf, identity: StoreIdentity, now: Millis) -> Self {
-        Self { dir, identity, now }
+        Self {
+            dir,
+            identity,
+            now,
+            opened: None,
+        }
     }
 
     /// Size of the file and its log, in bytes.
@@ -163,18 +178,22 @@ impl SqliteDisk {
                 });
             }
         }
-        // The checkpoint makes durable what a killed process had written but
-        // not synced: we are about to show it, so it may not vanish any more.
-        for pragma in [
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "wal_checkpoint(TRUNCATE)",
-        ] {
-            let mut statement = db
-                .prepare(&format!("PRAGMA {pragma}"))
+        for pragma in ["journal_mode = WAL", "synchronous = FULL"] {
+            db.execute_batch(&format!("PRAGMA {pragma}"))
                 .map_err(|error| self.sql(&error))?;
-            let mut rows = statement.query([]).map_err(|error| self.sql(&error))?;
-            while rows.next().map_err(|error| self.sql(&error))?.is_some() {}
+        }
+        // ⚔ Makes durable what a killed process had written but not synced: we
+        // are about to show it, so it may not vanish any more.
+        let busy = db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .map_err(|error| self.sql(&error))?;
+        if busy != 0 {
+            return Err(OpenError::Other {
+                dir: self.dir.clone(),
+                cause: "another program has been reading it for a while; end that one".to_owned(),
+            });
         }
         Ok(db)
     }
@@ -215,6 +234,9 @@ impl SqliteDisk {
         let mut whole = Vec::with_capacity(stripes.len());
         for (number, stripe) in (0..STRIPES).zip(stripes) {
             let mut stripe = stripe.ok_or_else(|| self.damaged(Damage::NoGuard(number)))?;
+            if stripe.guard.identity.stripes != STRIPES {
+                return Err(self.damaged(Damage::NoGuard(number)));
+            }
             for shard in stripe.shards.values_mut() {
                 shard.rebuild_queues();
             }
@@ -228,10 +250,21 @@ impl Disk for SqliteDisk {
     fn open(&mut self) -> Result<Opened, OpenError> {
         let path = self.dir.join(FILE);
         if !path.try_exists().map_err(|error| self.io(&error))? {
+            if self.opened.is_some() {
+                let what = format!("{FILE} was there, and is gone");
+                return Err(self.damaged(Damage::Database(what)));
+            }
             self.create(&path)?;
         }
         let db = self.connect(&path)?;
         let (stripes, oldest, next) = self.replay(&db)?;
+        let identity = stripes[0].guard.identity;
+        if self.opened.is_some_and(|(opened, _)| opened != identity) {
+            let what = format!("{FILE} is another store than the one that was opened");
+            return Err(self.damaged(Damage::Database(what)));
+        }
+        let file = file_id(&path).map_err(|error| self.io(&error))?;
+        self.opened = Some((identity, file));
         Ok(Opened {
             journal: Box::new(SqliteJournal(db)),
             stripes,
@@ -239,6 +272,17 @@ impl Disk for SqliteDisk {
             next,
         })
     }
+
+    fn is_in_place(&self) -> bool {
+        let now = file_id(&self.dir.join(FILE)).ok();
+        self.opened.is_none_or(|(_, opened)| now == Some(opened))
+    }
+}
+
+fn file_id(path: &Path) -> std::io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 struct SqliteJournal(Connection);

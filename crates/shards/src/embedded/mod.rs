@@ -40,6 +40,7 @@ use crate::machine::{Op, StoreIdentity};
 use crate::store::{
     Clock, Deadline, Durability, Pending, Store, StoreError, StoreNode, StoreStatus, WallClock,
 };
+use crate::time::Millis;
 
 /// Operations that may wait for the next commit.
 const QUEUE_LEN_MAX: usize = 65_536;
@@ -66,7 +67,7 @@ impl Options {
             dir: dir.into(),
             queue_len_max: QUEUE_LEN_MAX,
             reserve_bytes: RESERVE_BYTES,
-            clock: Box::new(WallClock),
+            clock: Box::new(WallClock::default()),
         }
     }
 }
@@ -87,13 +88,14 @@ impl Embedded {
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed then.
-    pub fn open(options: Options) -> Result<Self, OpenError> {
+    pub fn open(mut options: Options) -> Result<Self, OpenError> {
         let identity = StoreIdentity {
             store_id: rand::random(),
             stripes: STRIPES,
             fingerprint_key: FingerprintKey(rand::random()),
         };
-        let disk = SqliteDisk::new(options.dir.clone(), identity, options.clock.now());
+        let now = options.clock.now(Millis::default());
+        let disk = SqliteDisk::new(options.dir.clone(), identity, now);
         Self::open_on(options, Box::new(disk))
     }
 

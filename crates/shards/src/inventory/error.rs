@@ -3,7 +3,8 @@
 
 use super::spec::FieldError;
 use super::types::Receipt;
-use crate::ids::{ItemId, StripeNo};
+use crate::ids::{ItemId, ShardNo, StripeNo};
+use crate::machine::Entry;
 use crate::store::StoreError;
 
 /// A request that was not carried out.
@@ -86,6 +87,33 @@ pub enum Error {
     /// The store answered something that this operation cannot get: a defect.
     #[error("the store gave an answer that does not fit the question: {0}")]
     Unexpected(String),
+}
+
+impl Error {
+    /// What a store's failure means once an earlier step of the same procedure
+    /// has been recorded: "nothing was done" is not true any more. Repeating
+    /// the request carries the procedure on.
+    pub(super) fn half_done(self) -> Self {
+        match self {
+            Self::Store(
+                cause @ (StoreError::Unavailable(_)
+                | StoreError::Overloaded
+                | StoreError::DeadlineTooShort),
+            ) => Self::Store(StoreError::OutcomeUnknown(format!(
+                "it is recorded, and not carried out everywhere: {cause}"
+            ))),
+            other => other,
+        }
+    }
+
+    /// ⚔ The shard that an entry names is not there.
+    pub(super) fn shard_lost(entry: &Entry, shard: ShardNo) -> Self {
+        let stripe = entry.placement.get(usize::from(shard.0)).copied();
+        Self::ShardLost {
+            item: entry.item.clone(),
+            stripe: stripe.unwrap_or_else(|| crate::hash::catalog_stripe(&entry.item)),
+        }
+    }
 }
 
 fn wrong_state(receipt: &Receipt) -> &'static str {

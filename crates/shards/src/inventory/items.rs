@@ -51,7 +51,10 @@ impl Inventory {
             .await?
         {
             CatalogReply::Entry(entry) if entry.life == Life::Creating => {
-                let entry = self.finish_create(*entry, deadline).await?;
+                let entry = self
+                    .finish_create(*entry, deadline)
+                    .await
+                    .map_err(Error::half_done)?;
                 Ok(self.remember(entry, asked))
             }
             CatalogReply::Entry(entry) if entry.life == Life::Live => {
@@ -138,9 +141,10 @@ impl Inventory {
         };
         let mut entries = Vec::new();
         while place.stripe.0 < STRIPES {
+            let limit = u32::try_from(size + 1).unwrap_or(PAGE_SIZE_MAX);
             let list = CatalogOp::List {
                 after: place.after.take(),
-                limit: PAGE_SIZE_MAX,
+                limit,
             };
             let CatalogReply::Page {
                 entries: page,
@@ -297,6 +301,7 @@ impl Inventory {
             };
             match self.ask_once(entry, shard, configure, deadline).await {
                 Ok(ShardReply::Configured { .. }) => shards_done += 1,
+                Ok(ShardReply::Missing) => return Err(Error::shard_lost(entry, shard)),
                 Ok(other) => return Err(unexpected(&other)),
                 Err(Error::Store(cause)) => {
                     return Err(Error::NotSpread {
@@ -314,9 +319,11 @@ impl Inventory {
             generation: entry.generation,
             version,
         };
+        let stripe = hash::catalog_stripe(&entry.item);
         match self
-            .ask_catalog(hash::catalog_stripe(&entry.item), finish, deadline)
-            .await?
+            .ask_catalog(stripe, finish, deadline)
+            .await
+            .map_err(Error::half_done)?
         {
             CatalogReply::Entry(entry) => Ok(self.remember(*entry, asked)),
             CatalogReply::NotFound => Err(Error::ItemNotFound(entry.item.clone())),

@@ -144,13 +144,7 @@ impl Inventory {
                     };
                     self.ask_once(entry, shard, configure, deadline).await?;
                 }
-                ShardReply::Missing if asked_again => {
-                    let stripe = entry.placement.get(usize::from(shard.0)).copied();
-                    return Err(Error::ShardLost {
-                        item: entry.item.clone(),
-                        stripe: stripe.unwrap_or_else(|| hash::catalog_stripe(&entry.item)),
-                    });
-                }
+                ShardReply::Missing if asked_again => return Err(Error::shard_lost(entry, shard)),
                 ShardReply::Missing => {
                     let now = self.read_entry(&entry.item, deadline).await?;
                     if now.generation != entry.generation {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::types::{Receipt, Reserve, Reserved, Target};
 use super::{Error, Gone, Inventory, unexpected};
 use crate::hash;
-use crate::ids::{ItemId, RecordKey, ShardKey, ShardNo};
+use crate::ids::{RecordKey, ShardKey, ShardNo};
 use crate::machine::{Entry, LateConfirm, Reservation, SaleNow, ShardOp, ShardReply};
 use crate::reservation_id::ReservationId;
 use crate::store::Deadline;
@@ -50,7 +50,7 @@ impl Inventory {
                         reply,
                     );
                 }
-                Err(Gone) => entry = self.living(&ask.item, deadline).await?,
+                Err(Gone) => entry = self.entry(&ask.item, deadline).await?,
             }
         };
         Ok(match reply {
@@ -154,13 +154,17 @@ impl Inventory {
         let mut entry = self.entry_of(target, deadline).await?;
         loop {
             let place = self.place(target, entry);
-            match self
-                .ask_shard(&place.entry, place.shard, op(place.record), deadline)
-                .await?
-            {
-                Ok(ShardReply::Done(reservation)) => return Ok(self.receipt(&place, reservation)),
-                Ok(other) => return Err(self.refusal(&place, other)),
-                Err(Gone) => entry = self.entry_of(target, deadline).await?,
+            let asked = self.ask_shard(&place.entry, place.shard, op(place.record), deadline);
+            match asked.await {
+                Ok(Ok(ShardReply::Done(reservation))) => {
+                    return Ok(self.receipt(&place, reservation));
+                }
+                Ok(Ok(other)) => return Err(self.refusal(&place, other)),
+                Ok(Err(Gone)) => entry = self.entry_of(target, deadline).await?,
+                Err(Error::ItemNotFound(_)) if matches!(target, Target::Id(_)) => {
+                    return Err(Error::ReservationNotFound);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -169,7 +173,7 @@ impl Inventory {
     /// is not found; one of a later life than the remembered entry is looked up.
     async fn entry_of(&self, target: &Target, deadline: Deadline) -> Result<Arc<Entry>, Error> {
         let id = match target {
-            Target::Key { item, .. } => return self.living(item, deadline).await,
+            Target::Key { item, .. } => return self.entry(item, deadline).await,
             Target::Id(id) => id,
         };
         let same = |entry: &Arc<Entry>| entry.generation == id.shard.generation;
@@ -181,10 +185,6 @@ impl Inventory {
             Ok(_) | Err(Error::ItemNotFound(_)) => Err(Error::ReservationNotFound),
             Err(error) => Err(error),
         }
-    }
-
-    async fn living(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
-        self.entry(item, deadline).await
     }
 
     fn place(&self, target: &Target, entry: Arc<Entry>) -> Place {

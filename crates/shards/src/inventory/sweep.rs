@@ -15,6 +15,10 @@ use crate::machine::{BATCH_STEPS_MAX, CatalogOp, CatalogReply, Entry, Life, Shar
 /// Entries read at a time.
 const PAGE: u32 = 256;
 
+/// Steps of one sweeping operation: a quarter of a batch's, so that a sweep of
+/// one item leaves most of them to the buyers of all others on its stripe.
+const SWEEP_STEPS: u32 = BATCH_STEPS_MAX / 4;
+
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -24,7 +28,7 @@ pub struct Swept {
     pub purged: u64,
     /// Procedures that were carried on.
     pub resumed: u64,
-    /// Items that could not be swept; the next sweep tries again.
+    /// Items and stripes that could not be swept; the next sweep tries again.
     pub failed: u64,
 }
 
@@ -38,35 +42,55 @@ impl std::ops::AddAssign for Swept {
 }
 
 impl Inventory {
-    /// Goes over every item once.
+    /// Goes over every item once. A stripe that is away does not keep the
+    /// others waiting: it is counted, and left to the next sweep.
     ///
     /// # Errors
-    /// What the store says about the catalog; an item's own failure is counted.
+    /// The last stripe's, if none could be read.
     pub async fn sweep(&self) -> Result<Swept, Error> {
         let mut done = Swept::default();
-        for stripe in StripeNo::all() {
-            let mut after = None;
-            loop {
-                let list = CatalogOp::List {
-                    after: after.take(),
-                    limit: PAGE,
-                };
-                let CatalogReply::Page { entries, more } =
-                    self.ask_catalog(stripe, list, None).await?
-                else {
-                    return Err(Error::Unexpected("no page".to_owned()));
-                };
-                after = entries.last().map(|entry| entry.item.clone());
-                for swept in join_all(entries.into_iter().map(|entry| self.sweep_item(entry))).await
-                {
-                    done += swept;
-                }
-                if !more {
-                    break;
+        let mut away = None;
+        let stripes = StripeNo::all();
+        let all = stripes.clone().count();
+        let mut failed = 0;
+        for stripe in stripes {
+            match self.sweep_stripe(stripe).await {
+                Ok(swept) => done += swept,
+                Err(error) => {
+                    failed += 1;
+                    away = Some(error);
                 }
             }
         }
-        Ok(done)
+        match away {
+            Some(error) if failed == all => Err(error),
+            _ => {
+                done.failed += failed as u64;
+                Ok(done)
+            }
+        }
+    }
+
+    async fn sweep_stripe(&self, stripe: StripeNo) -> Result<Swept, Error> {
+        let mut done = Swept::default();
+        let mut after = None;
+        loop {
+            let list = CatalogOp::List {
+                after: after.take(),
+                limit: PAGE,
+            };
+            let CatalogReply::Page { entries, more } = self.ask_catalog(stripe, list, None).await?
+            else {
+                return Err(Error::Unexpected("no page".to_owned()));
+            };
+            after = entries.last().map(|entry| entry.item.clone());
+            for swept in join_all(entries.into_iter().map(|entry| self.sweep_item(entry))).await {
+                done += swept;
+            }
+            if !more {
+                return Ok(done);
+            }
+        }
     }
 
     async fn sweep_item(&self, entry: Entry) -> Swept {
@@ -92,20 +116,8 @@ impl Inventory {
         for shard in shard_numbers(&entry) {
             // Both are queued before either is waited for: one batch.
             let (expired, purged) = futures_util::try_join!(
-                self.sweep_shard(
-                    &entry,
-                    shard,
-                    ShardOp::Expire {
-                        limit: BATCH_STEPS_MAX
-                    }
-                ),
-                self.sweep_shard(
-                    &entry,
-                    shard,
-                    ShardOp::Purge {
-                        limit: BATCH_STEPS_MAX
-                    }
-                ),
+                self.sweep_shard(&entry, shard, ShardOp::Expire { limit: SWEEP_STEPS }),
+                self.sweep_shard(&entry, shard, ShardOp::Purge { limit: SWEEP_STEPS }),
             )?;
             done.expired += expired;
             done.purged += purged;

@@ -166,8 +166,7 @@ impl Turn<'_> {
             counters.discarded += units;
         } else {
             counters.sold -= units;
-            counters.available += units;
-            counters.gained += units;
+            counters.gain(units);
         }
         self.uncount(key.buyer, units);
         self.changes.returns.insert(key);

@@ -7,7 +7,7 @@
 //! property tests check them over the history, I4 (nothing acknowledged is
 //! missing) is the stores' own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::ops::Counters;
@@ -101,7 +101,10 @@ impl Shard {
         }
         let held = |key| self.records.get(key).filter(|r| r.state == State::Held);
         let mut live: BTreeMap<_, u32> = BTreeMap::new();
-        for (at, key) in &queues.expiry {
+        // Equal entries are one: working off the first makes the rest stale.
+        // There are two when a hold gets the very deadline that a cancelled and
+        // purged one of the same ids had.
+        for (at, key) in queues.expiry.iter().collect::<BTreeSet<_>>() {
             if held(key).is_some_and(|r| !r.sorted && r.until == *at) {
                 *live.entry(*key).or_default() += 1;
             }
@@ -127,7 +130,6 @@ impl Shard {
 
     /// Every ended record has an entry that will purge it.
     fn check_purge_queues(&self, found: &mut Vec<Violation>) {
-        use std::collections::BTreeSet;
         let ended: BTreeSet<_> = self.queues.ended.iter().copied().collect();
         let unarrived: BTreeSet<_> = self.queues.unarrived.iter().copied().collect();
         for (key, record) in self.records.iter().filter(|(_, r)| r.state != State::Held) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Reservation, StockChange};
 use super::settings::Settings;
-use crate::ids::{Quantity, RecordKey, RequestId, ShardNo};
+use crate::ids::{Quantity, RecordKey, RequestId, ShardNo, TOTAL_MAX};
 use crate::time::Millis;
 
 /// An operation of one shard.
@@ -259,7 +259,8 @@ pub struct Counters {
     pub discarded: u64,
     /// Part of `sold`: its records are purged.
     pub purged_sold: u64,
-    /// Ever added to `available`.
+    /// Ever added to `available`, modulo 2^53. Only told from an earlier value
+    /// of itself, so it may wrap; and it must, for Lua's numbers end there.
     pub gained: u64,
     /// Found given although their stock had been lost.
     pub surplus: u64,
@@ -267,6 +268,14 @@ pub struct Counters {
     pub sent: BTreeMap<ShardNo, u64>,
     /// Received from each other shard.
     pub received: BTreeMap<ShardNo, u64>,
+}
+
+impl Counters {
+    /// Adds units to `available`.
+    pub(super) fn gain(&mut self, units: u64) {
+        self.available += units;
+        self.gained = (self.gained + units) & TOTAL_MAX;
+    }
 }
 
 /// Sums over records.

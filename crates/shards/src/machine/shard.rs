@@ -327,8 +327,7 @@ impl Turn<'_> {
         let units = u64::from(quantity);
         let counters = self.counters();
         counters.held -= units;
-        counters.available += units;
-        counters.gained += units;
+        counters.gain(units);
         self.uncount(buyer, units);
     }
 

@@ -17,7 +17,9 @@ impl Turn<'_> {
             if earlier.change != change {
                 return ShardReply::Reused;
             }
-            self.expire_due();
+            if !self.expire_due() {
+                return ShardReply::Again;
+            }
             return ShardReply::Changed {
                 applied: earlier.applied,
                 replayed: true,
@@ -46,12 +48,13 @@ impl Turn<'_> {
         if delta > 0 && delta.unsigned_abs() > TOTAL_MAX.saturating_sub(total) {
             return ShardReply::TotalTooLarge { total };
         }
-        let lapsed_left = !self.expire_due();
+        // ⚔ Also for a gain: the answer shows the stock after it.
+        if !self.expire_due() {
+            return ShardReply::Again;
+        }
         let available = self.shard.header.counters.available;
         let applied = if delta >= 0 || delta.unsigned_abs() <= available {
             delta
-        } else if lapsed_left {
-            return ShardReply::Again;
         } else if allow_partial {
             0_i64.saturating_sub_unsigned(available)
         } else {
@@ -64,10 +67,12 @@ impl Turn<'_> {
             return ShardReply::Full;
         }
         let counters = self.counters();
+        let units = applied.unsigned_abs();
         if applied >= 0 {
-            counters.gained += applied.unsigned_abs();
+            counters.gain(units);
+        } else {
+            counters.available -= units;
         }
-        counters.available = counters.available.saturating_add_signed(applied);
         counters.supply = Some(supply.saturating_add_signed(applied));
         self.changes.adjustments.insert(request);
         self.shard

@@ -131,10 +131,6 @@ impl Stripe {
         ops: impl IntoIterator<Item = &'o Op>,
         changes: &mut Changes,
     ) -> Vec<Reply> {
-        let ops = ops.into_iter();
-        if let Some(freeze) = &self.guard.frozen {
-            return ops.map(|_| Reply::Frozen(freeze.clone())).collect();
-        }
         self.guard.time = self.guard.time.max(stamp.now);
         let mut batch = Batch {
             now: self.guard.time,
@@ -143,7 +139,11 @@ impl Stripe {
         };
         let mut changed = false;
         let replies = ops
+            .into_iter()
             .map(|op| {
+                if let Some(freeze) = &self.guard.frozen {
+                    return Reply::Frozen(freeze.clone());
+                }
                 let (reply, touched) = self.apply(op, &mut batch, changes);
                 changed |= touched;
                 reply

@@ -9,7 +9,7 @@ use crate::time::Millis;
 
 impl Turn<'_> {
     pub(super) fn expire(&mut self, limit: u32) -> ShardReply {
-        let (changed, more) = self.within(limit, Self::expire_next);
+        let (changed, more) = self.within(limit, Self::expire_or_drop_next);
         ShardReply::Swept { changed, more }
     }
 
@@ -67,6 +67,24 @@ impl Turn<'_> {
             self.expire_one(key, record);
         }
         Some(true)
+    }
+
+    /// As [`Self::expire_next`]; also drops entries at the head that are stale
+    /// before they are due, or long holds that were soon cancelled would fill
+    /// the queue. Left to the sweep: it costs a look at the head's record.
+    fn expire_or_drop_next(&mut self, dry: bool) -> Option<bool> {
+        if let Some(due) = self.expire_next(dry) {
+            return Some(due);
+        }
+        let (at, key) = self.shard.queues.expiry.front().copied()?;
+        let record = self.shard.records.get(&key);
+        if record.is_some_and(|r| r.state == State::Held && !r.sorted && r.until == at) {
+            return None;
+        }
+        if !dry {
+            self.shard.queues.expiry.pop_front();
+        }
+        Some(false)
     }
 
     /// The hold's deadline has passed: its end is the deadline, whenever that

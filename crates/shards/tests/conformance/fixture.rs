@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use shards::embedded;
-use shards::ids::{BuyerId, ItemId, Quantity, RequestId};
+use shards::ids::{BuyerId, ItemId, Quantity, RequestId, StripeNo};
 use shards::inventory::{Inventory, Receipt, Reserve, Reserved, Target};
-use shards::machine::{ItemSpec, Op, Reply, State};
-use shards::store::{Clock, Store};
+use shards::machine::{ItemSpec, Op, Reply, State, StoreIdentity};
+use shards::store::{Clock, Deadline, Pending, Store, StoreError, StoreStatus};
 use shards::time::Millis;
 
 /// A store of its own for each test.
@@ -38,8 +38,8 @@ pub(crate) struct Embedded {
 struct HandClock(Arc<AtomicI64>);
 
 impl Clock for HandClock {
-    fn now(&self) -> Millis {
-        Millis(self.0.load(Ordering::SeqCst))
+    fn now(&mut self, seen: Millis) -> Millis {
+        Millis(self.0.load(Ordering::SeqCst)).max(seen)
     }
 }
 
@@ -76,6 +76,39 @@ impl Fixture for Embedded {
 
     fn advance_ms(&self, ms: i64) {
         self.clock.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// A store that refuses one operation, the `at`-th from now, and is whole again
+/// afterwards.
+pub(crate) struct Refusing {
+    store: Arc<dyn Store>,
+    left: AtomicI64,
+}
+
+impl Refusing {
+    pub(crate) fn at(store: Arc<dyn Store>, at: i64) -> Self {
+        Self {
+            store,
+            left: AtomicI64::new(at),
+        }
+    }
+}
+
+impl Store for Refusing {
+    fn submit(&self, stripe: StripeNo, op: Op, deadline: Deadline) -> Pending {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            return Pending::refused(StoreError::Overloaded);
+        }
+        self.store.submit(stripe, op, deadline)
+    }
+
+    fn identity(&self) -> StoreIdentity {
+        self.store.identity()
+    }
+
+    fn status(&self) -> StoreStatus {
+        self.store.status()
     }
 }
 

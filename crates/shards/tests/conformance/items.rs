@@ -1,12 +1,18 @@
 //! The item's life over a store, with servers that stop half-way.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use shards::ids::{Generation, ShardKey, ShardNo};
-use shards::inventory::{AuditLevel, Error, Reserved, SalePhase, Verdict, spec as terms};
+use shards::inventory::{
+    AuditLevel, Error, Inventory, Reserved, SalePhase, Verdict, spec as terms,
+};
 use shards::machine::{CatalogOp, Life, NewEntry, Op, Selling, ShardOp};
+use shards::store::StoreError;
 
-use crate::fixture::{Fixture, ask, create, granted, item, raw, request, reserve, spec, stock};
+use crate::fixture::{
+    Fixture, Refusing, ask, create, granted, item, raw, request, reserve, spec, stock,
+};
 
 pub(crate) async fn a_repeated_create_finds_its_item(fixture: impl Fixture) {
     let server = fixture.server();
@@ -88,6 +94,61 @@ pub(crate) async fn a_change_left_behind_binds_at_once_and_is_finished_by_the_sw
     assert_eq!(other.sweep().await.unwrap().resumed, 1);
     let entry = other.item(&item("sneaker"), None).await.unwrap();
     assert_eq!((entry.version, entry.spread), (2, 2));
+}
+
+/// "Nothing was done" is said only before the first step is recorded; and
+/// whatever step failed, the same request carries the procedure to its end.
+pub(crate) async fn a_procedure_cut_short_is_an_unknown_outcome(fixture: impl Fixture) {
+    let (id, whole) = (item("sneaker"), fixture.server());
+    let mut creates = Vec::new();
+    for at in 0..4 {
+        let server = Inventory::new(Arc::new(Refusing::at(fixture.store(), at)));
+        let id = item(&format!("cut-{at}"));
+        creates.push(
+            server
+                .create_item(id.clone(), spec(5), request(0), None)
+                .await,
+        );
+        whole
+            .create_item(id.clone(), spec(5), request(0), None)
+            .await
+            .unwrap();
+        assert_eq!(whole.stock(&id, None).await.unwrap().available, 5);
+    }
+    assert!(
+        matches!(creates[0], Err(Error::Store(StoreError::Overloaded))),
+        "{creates:?}"
+    );
+    for cut in &creates[1..3] {
+        assert!(
+            matches!(cut, Err(Error::Store(StoreError::OutcomeUnknown(_)))),
+            "{creates:?}"
+        );
+    }
+    assert!(creates[3].is_ok());
+
+    create(&whole, spec(5)).await;
+    for at in 0..5 {
+        let server = Inventory::new(Arc::new(Refusing::at(fixture.store(), at)));
+        let paused = server.pause_item(&id, "", None).await;
+        match (at, &paused) {
+            (0 | 1, Err(Error::Store(StoreError::Overloaded)))
+            | (
+                2,
+                Err(Error::NotSpread {
+                    shards_done: 0,
+                    shards_total: 1,
+                    ..
+                }),
+            )
+            | (3, Err(Error::Store(StoreError::OutcomeUnknown(_))))
+            | (4, Ok(_)) => {}
+            _ => panic!("{at}: {paused:?}"),
+        }
+        let paused = whole.pause_item(&id, "", None).await.unwrap();
+        assert_eq!(paused.spread, paused.version);
+        whole.resume_item(&id, "", None).await.unwrap();
+    }
 }
 
 pub(crate) async fn another_servers_change_is_obeyed_at_once(fixture: impl Fixture) {

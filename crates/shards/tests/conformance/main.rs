@@ -47,6 +47,7 @@ macro_rules! all_behaviours {
                 a_repeated_create_finds_its_item,
                 a_create_left_behind_is_finished_by_whoever_meets_it,
                 a_change_left_behind_binds_at_once_and_is_finished_by_the_sweep,
+                a_procedure_cut_short_is_an_unknown_outcome,
                 another_servers_change_is_obeyed_at_once,
                 closing_is_final,
                 every_item_is_listed_once,

@@ -58,6 +58,10 @@ impl Disk for FaultyDisk {
             ..opened
         })
     }
+
+    fn is_in_place(&self) -> bool {
+        self.disk.is_in_place()
+    }
 }
 
 impl Journal for FaultyJournal {

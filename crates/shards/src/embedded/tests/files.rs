@@ -69,6 +69,78 @@ fn a_directory_that_cannot_be_used_is_named() {
     assert!(error.to_string().contains("file"), "{error}");
 }
 
+/// A store whose file vanishes under it is gone, not empty: it does not serve
+/// on, neither from memory nor from a new file.
+#[tokio::test]
+async fn a_file_that_vanishes_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, faults) = open_faulty(dir.path());
+    ask(&store, create(5)).await.unwrap();
+    ask(&store, reserve(1)).await.unwrap();
+    for name in ["holdfast.db", "holdfast.db-wal", "holdfast.db-shm"] {
+        fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    faults.arm(Fault::Before);
+    ask(&store, reserve(2)).await.unwrap_err();
+    until_unavailable(&store).await;
+    assert!(!store.status().acknowledges());
+    assert!(!dir.path().join("holdfast.db").exists());
+    // Nor by another store's file.
+    let other = tempfile::tempdir().unwrap();
+    drop(open(other.path()).unwrap());
+    fs::copy(
+        other.path().join("holdfast.db"),
+        dir.path().join("holdfast.db"),
+    )
+    .unwrap();
+    assert!(ask(&store, reserve(3)).await.is_err());
+}
+
+#[test]
+fn a_removed_or_replaced_file_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = disk_of(dir.path());
+    let opened = disk.open().unwrap();
+    assert!(disk.is_in_place());
+    let file = dir.path().join("holdfast.db");
+    fs::copy(&file, dir.path().join("copy")).unwrap();
+    fs::rename(dir.path().join("copy"), &file).unwrap();
+    assert!(!disk.is_in_place());
+    drop(opened);
+}
+
+/// ⚔ Without the checkpoint a reader could be shown what a power loss takes
+/// away again; so a store that cannot make it does not open.
+#[tokio::test]
+async fn a_store_that_cannot_be_checkpointed_does_not_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = disk_of(dir.path());
+    let mut opened = disk.open().unwrap();
+    let row = super::super::row::Row {
+        oldest: opened.oldest,
+        stripes: Vec::new(),
+    };
+    opened
+        .journal
+        .commit(opened.next, &row.encode(opened.next).unwrap())
+        .unwrap();
+    let reader = rusqlite::Connection::open(dir.path().join("holdfast.db")).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM journal")
+        .unwrap();
+    opened
+        .journal
+        .commit(opened.next + 1, &row.encode(opened.next + 1).unwrap())
+        .unwrap();
+    drop(opened);
+    let Err(error) = disk_of(dir.path()).open() else {
+        panic!("opened")
+    };
+    assert!(error.to_string().contains("another program"), "{error}");
+    drop(reader);
+    disk_of(dir.path()).open().unwrap();
+}
+
 /// Rows missing at either end or in the middle, and rows changed within SQLite,
 /// where its own checks see nothing.
 #[tokio::test]

@@ -93,8 +93,8 @@ impl HandClock {
 }
 
 impl Clock for HandClock {
-    fn now(&self) -> Millis {
-        Millis(self.0.load(Ordering::SeqCst))
+    fn now(&mut self, seen: Millis) -> Millis {
+        Millis(self.0.load(Ordering::SeqCst)).max(seen)
     }
 }
 
@@ -127,6 +127,22 @@ async fn is_known(store: &Embedded, n: u64) -> bool {
         ShardReply::Done(_) => true,
         ShardReply::NotFound => false,
         other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until the store refuses.
+async fn until_unavailable(store: &Embedded) {
+    #[expect(clippy::disallowed_methods, reason = "a test's deadline")]
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let reply = ask(store, ShardOp::Look).await;
+        if matches!(reply, Err(StoreError::Unavailable(_))) {
+            return;
+        }
+        #[expect(clippy::disallowed_methods, reason = "a test's deadline")]
+        let now = Instant::now();
+        assert!(now < end, "still answering: {reply:?}");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -7,7 +7,11 @@ use crate::ids::{ItemId, StripeNo};
 use crate::time::Millis;
 
 pub(super) fn terms(display_name: &str) -> Terms {
-    Terms { settings: settings(), display_name: display_name.into(), state_reason: String::new() }
+    Terms {
+        settings: settings(),
+        display_name: display_name.into(),
+        state_reason: String::new(),
+    }
 }
 
 /// As a creator sends it: request `n`, which asks for `n` units.
@@ -42,14 +46,24 @@ struct Catalog {
 
 impl Catalog {
     fn new() -> Self {
-        Self { stripe: Stripe::new(identity(), T0), now: T0, full: false }
+        Self {
+            stripe: Stripe::new(identity(), T0),
+            now: T0,
+            full: false,
+        }
     }
 
     /// Asks; says whether something was written.
     fn ask(&mut self, op: CatalogOp) -> (CatalogReply, bool) {
-        let stamp = Stamp { now: self.now, full: self.full };
+        let stamp = Stamp {
+            now: self.now,
+            full: self.full,
+        };
         let (before, mut changes) = (self.stripe.clone(), Changes::default());
-        let reply = self.stripe.run(stamp, [&Op::Catalog(op)], &mut changes).remove(0);
+        let reply = self
+            .stripe
+            .run(stamp, [&Op::Catalog(op)], &mut changes)
+            .remove(0);
         let written = changes.guard;
         assert_eq!(written, before.catalog != self.stripe.catalog);
         assert_eq!(written, !changes.catalog.is_empty());
@@ -74,7 +88,10 @@ fn create(new: &NewEntry) -> CatalogOp {
 }
 
 fn finish_create(new: &NewEntry) -> CatalogOp {
-    CatalogOp::FinishCreate { item: new.item.clone(), generation: new.generation }
+    CatalogOp::FinishCreate {
+        item: new.item.clone(),
+        generation: new.generation,
+    }
 }
 
 fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
@@ -87,7 +104,11 @@ fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
 }
 
 fn finish_update(new: &NewEntry, version: u64) -> CatalogOp {
-    CatalogOp::FinishUpdate { item: new.item.clone(), generation: new.generation, version }
+    CatalogOp::FinishUpdate {
+        item: new.item.clone(),
+        generation: new.generation,
+        version,
+    }
 }
 
 #[test]
@@ -113,12 +134,19 @@ fn the_same_create_finds_the_item_it_made_also_after_an_update() {
     catalog.now = T0.plus_ms(5);
     // Every attempt draws a generation and a placement of its own: the first
     // one's count.
-    let again = NewEntry { generation: generation(9), placement: vec![StripeNo(3)], ..new.clone() };
+    let again = NewEntry {
+        generation: generation(9),
+        placement: vec![StripeNo(3)],
+        ..new.clone()
+    };
     assert_eq!(catalog.entry(create(&again)), (expected, false));
     catalog.entry(update(&new, 1, "another name"));
     let (found, written) = catalog.entry(create(&again));
     assert!(!written);
-    assert_eq!((found.version, &*found.terms.display_name), (2, "another name"));
+    assert_eq!(
+        (found.version, &*found.terms.display_name),
+        (2, "another name")
+    );
 }
 
 #[test]
@@ -128,7 +156,10 @@ fn any_other_create_of_the_id_is_refused() {
     let (made, _) = catalog.entry(create(&new));
     let mut other_contents = new.clone();
     other_contents.spec.initial_stock += 1;
-    let other_request = NewEntry { create_request: request(2), ..new.clone() };
+    let other_request = NewEntry {
+        create_request: request(2),
+        ..new.clone()
+    };
     for other in [other_contents, other_request] {
         let exists = CatalogReply::Exists(Box::new(made.clone()));
         assert_eq!(catalog.ask(create(&other)), (exists, false));
@@ -143,7 +174,15 @@ fn a_nearly_full_store_makes_no_items_but_finds_and_changes_them() {
     catalog.full = true;
     let other = new_entry(&item("y"), 2);
     assert_eq!(catalog.ask(create(&other)), (CatalogReply::Full, false));
-    assert!(matches!(catalog.ask(create(&NewEntry { item: new.item.clone(), ..other })).0, CatalogReply::Exists(_)));
+    assert!(matches!(
+        catalog
+            .ask(create(&NewEntry {
+                item: new.item.clone(),
+                ..other
+            }))
+            .0,
+        CatalogReply::Exists(_)
+    ));
     assert!(!catalog.entry(create(&new)).1);
     assert!(catalog.entry(finish_create(&new)).1);
     assert!(catalog.entry(update(&new, 1, "a")).1);
@@ -187,7 +226,11 @@ fn what_is_spread_only_grows_and_never_beyond_what_is_recorded() {
     catalog.entry(update(&new, 2, "two"));
     for (version, spread, written) in [(4, 1, false), (3, 3, true), (3, 3, false), (2, 3, false)] {
         let (entry, was_written) = catalog.entry(finish_update(&new, version));
-        assert_eq!((entry.spread, was_written), (spread, written), "finishing {version}");
+        assert_eq!(
+            (entry.spread, was_written),
+            (spread, written),
+            "finishing {version}"
+        );
     }
 }
 
@@ -196,14 +239,27 @@ fn another_life_of_the_id_is_another_item() {
     let mut catalog = Catalog::new();
     let new = new_entry(&item("x"), 1);
     catalog.entry(create(&new));
-    let former = NewEntry { generation: generation(9), ..new.clone() };
-    let unknown = NewEntry { item: item("y"), ..new.clone() };
+    let former = NewEntry {
+        generation: generation(9),
+        ..new.clone()
+    };
+    let unknown = NewEntry {
+        item: item("y"),
+        ..new.clone()
+    };
     for other in [former, unknown] {
-        for op in [finish_create(&other), update(&other, 1, "one"), finish_update(&other, 1)] {
+        for op in [
+            finish_create(&other),
+            update(&other, 1, "one"),
+            finish_update(&other, 1),
+        ] {
             assert_eq!(catalog.ask(op), (CatalogReply::NotFound, false));
         }
     }
-    assert_eq!(catalog.entry(CatalogOp::Get { item: item("x") }).0.version, 1);
+    assert_eq!(
+        catalog.entry(CatalogOp::Get { item: item("x") }).0.version,
+        1
+    );
     let nobody = CatalogOp::Get { item: item("y") };
     assert_eq!(catalog.ask(nobody), (CatalogReply::NotFound, false));
 }

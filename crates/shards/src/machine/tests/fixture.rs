@@ -251,7 +251,12 @@ impl Sale {
         loop {
             match copy.ask(ShardOp::Look) {
                 ShardReply::Read(reading) => {
-                    let Counters { available, held, sold, .. } = reading.counters;
+                    let Counters {
+                        available,
+                        held,
+                        sold,
+                        ..
+                    } = reading.counters;
                     return (available, held, sold);
                 }
                 ShardReply::Again => {}

@@ -26,17 +26,25 @@ pub(super) struct History {
     pub steps: Vec<Step>,
 }
 
-/// One line for each place and each step: it is read, not parsed.
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for place in &self.places {
-            writeln!(f, "{place:?}")?;
-        }
-        for (step_no, step) in self.steps.iter().enumerate() {
-            writeln!(f, "{step_no:3}: {step:?}")?;
-        }
-        Ok(())
+        write_lines(f, &self.places, &self.steps)
     }
+}
+
+/// One line for each place and each step: it is read, not parsed.
+pub(super) fn write_lines(
+    f: &mut fmt::Formatter<'_>,
+    places: &[PlaceSetup],
+    steps: &[impl fmt::Debug],
+) -> fmt::Result {
+    for place in places {
+        writeln!(f, "{place:?}")?;
+    }
+    for (step_no, step) in steps.iter().enumerate() {
+        writeln!(f, "{step_no:3}: {step:?}")?;
+    }
+    Ok(())
 }
 
 impl Case for History {
@@ -374,11 +382,7 @@ fn edit(rng: &mut Rng) -> Edit {
         9..12 => Edit::Limit(rng.pick(LIMITS)),
         12 => Edit::PerReservation(rng.pick(&[1, 3, 100])),
         13..15 => Edit::Window(rng.pick(&from), rng.pick(&to)),
-        15 => Edit::Selling(rng.pick(&[
-            Selling::Paused,
-            Selling::Closed,
-            Selling::Deleting,
-        ])),
+        15 => Edit::Selling(rng.pick(&[Selling::Paused, Selling::Closed, Selling::Deleting])),
         // Open again and for long, or little would happen.
         16 => Edit::Window(None, None),
         _ => Edit::Selling(Selling::Open),

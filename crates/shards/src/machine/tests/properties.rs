@@ -32,13 +32,18 @@ fn random_histories_keep_every_promise() {
     let answers = answers.into_inner();
     let rare = |answer: &&str| answers.get(*answer).is_none_or(|times| *times < 5);
     let missed: Vec<_> = ANSWERS.split(", ").filter(rare).collect();
-    assert!(missed.is_empty(), "hardly ever answered: {missed:?}\n{answers:#?}");
+    assert!(
+        missed.is_empty(),
+        "hardly ever answered: {missed:?}\n{answers:#?}"
+    );
 }
 
 /// More falls due at once than a batch works off.
 #[test]
 fn random_crowds_keep_every_promise() {
-    for_cases("crowded histories", 12, History::crowded, |history| Run::of(history).all(history));
+    for_cases("crowded histories", 12, History::crowded, |history| {
+        Run::of(history).all(history)
+    });
 }
 
 const ANSWERS: &str = "\
@@ -74,7 +79,12 @@ impl Run {
         let world = World::new(&history.places);
         let models = Models::of(&world.stripe);
         let shadow = Shadow::of(&world.stripe);
-        Self { world, models, shadow, answers: BTreeMap::new() }
+        Self {
+            world,
+            models,
+            shadow,
+            answers: BTreeMap::new(),
+        }
     }
 
     fn all(&mut self, history: &History) -> Result<(), String> {
@@ -109,7 +119,10 @@ impl Run {
             let before = self.world.stripe.clone();
             let reply = self.run(at, op, stamp)?;
             let now = self.world.stripe.guard.time;
-            ensure!(now == before.guard.time.max(stamp.now), "time runs backwards");
+            ensure!(
+                now == before.guard.time.max(stamp.now),
+                "time runs backwards"
+            );
             revised(&before, &self.world.stripe)?;
             let was_due = before.shards.get(at).map_or(0, |shard| due(shard, now));
             let budget = BATCH_STEPS_MAX as usize;
@@ -121,7 +134,15 @@ impl Run {
             }
             let full = stamp.full;
             *self.answers.entry(outcome(op, &reply)).or_default() += 1;
-            self.shadow.observe(at, &Seal { op, reply: &reply, now, full })?;
+            self.shadow.observe(
+                at,
+                &Seal {
+                    op,
+                    reply: &reply,
+                    now,
+                    full,
+                },
+            )?;
             let mut expected = self.models.apply(at, op, now, full);
             match (op, &reply) {
                 (_, ShardReply::Missing) => {}
@@ -134,8 +155,8 @@ impl Run {
                 _ => {}
             }
             let mut reply = reply;
-            normal(&mut reply, was_due > budget);
-            normal(&mut expected, was_due > budget);
+            normal(&mut reply);
+            normal(&mut expected);
             ensure!(reply == expected, "it says {reply:?}\nnot {expected:?}");
             return Ok(());
         }
@@ -143,7 +164,12 @@ impl Run {
 
     fn run(&mut self, at: &ShardKey, op: &ShardOp, stamp: Stamp) -> Result<ShardReply, String> {
         let op = Op::Shard(at.clone(), op.clone());
-        match self.world.stripe.run(stamp, [&op], &mut Changes::default()).pop() {
+        match self
+            .world
+            .stripe
+            .run(stamp, [&op], &mut Changes::default())
+            .pop()
+        {
             Some(Reply::Shard(reply)) => Ok(reply),
             other => Err(format!("not a shard's answer: {other:?}")),
         }
@@ -164,10 +190,18 @@ impl Run {
                 ensure!(due > BATCH_STEPS_MAX as usize, "AGAIN, with {due} due");
                 continue;
             }
-            self.shadow.observe(at, &Seal { op, reply: &reply, now, full: stamp.full })?;
+            self.shadow.observe(
+                at,
+                &Seal {
+                    op,
+                    reply: &reply,
+                    now,
+                    full: stamp.full,
+                },
+            )?;
             let mut expected = self.models.apply(at, op, now, stamp.full);
-            normal(&mut reply, false);
-            normal(&mut expected, false);
+            normal(&mut reply);
+            normal(&mut expected);
             ensure!(reply == expected, "it says {reply:?}\nnot {expected:?}");
         }
         Ok(())
@@ -193,13 +227,27 @@ impl Run {
             let ShardReply::Read(expected) = models.apply(at, &ShardOp::Look, now, false) else {
                 return Err("the model does not look".into());
             };
-            ensure!(found == expected, "a look finds {found:?}\nnot {expected:?}");
-            let Counters { available, held, sold, .. } = found.counters;
+            ensure!(
+                found == expected,
+                "a look finds {found:?}\nnot {expected:?}"
+            );
+            let Counters {
+                available,
+                held,
+                sold,
+                ..
+            } = found.counters;
             let found = (available.into(), held.into(), sold.into());
             let books = self.shadow.totals(at, now);
-            ensure!(found == books, "a look finds {found:?}, the books say {books:?}");
+            ensure!(
+                found == books,
+                "a look finds {found:?}, the books say {books:?}"
+            );
             let (counts, expected) = (&copy.shards[at].buyers, models.0[at].buyers());
-            ensure!(*counts == expected, "buyers have {counts:?}\nnot {expected:?}");
+            ensure!(
+                *counts == expected,
+                "buyers have {counts:?}\nnot {expected:?}"
+            );
         }
         Ok(())
     }
@@ -220,7 +268,7 @@ impl Run {
                 let Reply::Shard(mut reply) = reply else {
                     return Err("not a shard's answer".into());
                 };
-                normal(&mut reply, false);
+                normal(&mut reply);
                 let expected = models.apply(at, &ShardOp::Lookup { key: *key }, now, false);
                 ensure!(reply == expected, "{key:?} is {reply:?}\nnot {expected:?}");
             }
@@ -231,7 +279,13 @@ impl Run {
 
 /// An answer by its name: "Confirm Done Confirmed late".
 fn outcome(op: &ShardOp, reply: &ShardReply) -> String {
-    let name = |debug: String| debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
+    let name = |debug: String| {
+        debug
+            .split([' ', '(', '{'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let mut outcome = format!("{} {}", name(format!("{op:?}")), name(format!("{reply:?}")));
     match reply {
         ShardReply::Granted { reservation, .. }
@@ -240,7 +294,11 @@ fn outcome(op: &ShardOp, reply: &ShardReply) -> String {
         | ShardReply::WrongState(reservation) => {
             outcome += &format!(" {:?}", reservation.record.state);
             outcome += if reservation.record.late { " late" } else { "" };
-            outcome += if reservation.record.is_unarrived() { " unarrived" } else { "" };
+            outcome += if reservation.record.is_unarrived() {
+                " unarrived"
+            } else {
+                ""
+            };
         }
         ShardReply::NotSelling(why) => outcome += &format!(" {}", name(format!("{why:?}"))),
         _ => {}
@@ -256,11 +314,15 @@ fn outcome(op: &ShardOp, reply: &ShardReply) -> String {
 /// Entries of the expiry queues that are due, stale or not.
 fn due(shard: &Shard, now: Millis) -> usize {
     let Queues { expiry, sorted, .. } = &shard.queues;
-    expiry.iter().chain(sorted).filter(|(at, _)| *at <= now).count()
+    expiry
+        .iter()
+        .chain(sorted)
+        .filter(|(at, _)| *at <= now)
+        .count()
 }
 
 /// Leaves out what is the machine's own business.
-fn normal(reply: &mut ShardReply, counters_lag: bool) {
+fn normal(reply: &mut ShardReply) {
     match reply {
         ShardReply::Granted { reservation, .. }
         | ShardReply::Ended(reservation)
@@ -268,9 +330,6 @@ fn normal(reply: &mut ShardReply, counters_lag: bool) {
         | ShardReply::WrongState(reservation) => reservation.record.sorted = false,
         ShardReply::Read(reading) | ShardReply::Changed { reading, .. } => {
             reading.revision = 0;
-            if counters_lag {
-                reading.counters = Counters::default();
-            }
         }
         _ => {}
     }
@@ -280,17 +339,28 @@ fn normal(reply: &mut ShardReply, counters_lag: bool) {
 /// reader can see, and leaves it alone if not; the stripe's sequence likewise.
 fn revised(before: &Stripe, after: &Stripe) -> Result<(), String> {
     for (at, was) in &before.shards {
-        let Some(is) = after.shards.get(at) else { continue };
+        let Some(is) = after.shards.get(at) else {
+            continue;
+        };
         let mut expected = is.clone();
         expected.queues = was.queues.clone();
         let changed = expected != *was;
         let step = is.header.revision - was.header.revision;
-        ensure!(step == u64::from(changed), "changed: {changed}, but the revision by {step}");
+        ensure!(
+            step == u64::from(changed),
+            "changed: {changed}, but the revision by {step}"
+        );
     }
     let changed = before.shards.keys().ne(after.shards.keys())
-        || before.shards.iter().any(|(at, s)| after.shards[at].header != s.header);
+        || before
+            .shards
+            .iter()
+            .any(|(at, s)| after.shards[at].header != s.header);
     let step = after.guard.seq - before.guard.seq;
-    ensure!(step == u64::from(changed), "changed: {changed}, but the sequence by {step}");
+    ensure!(
+        step == u64::from(changed),
+        "changed: {changed}, but the sequence by {step}"
+    );
     Ok(())
 }
 
@@ -308,13 +378,23 @@ fn swept(
     };
     let (was, is, now) = (&before.shards[at], &after.shards[at], after.guard.time);
     let (ended, left) = if matches!(op, ShardOp::Expire { .. }) {
-        let held = |s: &Shard| s.records.values().filter(|r| r.state == State::Held).count();
+        let held = |s: &Shard| {
+            s.records
+                .values()
+                .filter(|r| r.state == State::Held)
+                .count()
+        };
         let overdue = |r: &&Record| r.state == State::Held && r.until <= now;
-        (held(was) - held(is), is.records.values().filter(overdue).count())
+        (
+            held(was) - held(is),
+            is.records.values().filter(overdue).count(),
+        )
     } else {
         // Entries are looked at in the order in which records ended, as far as
         // that was noticed; what is behind one that is not due waits for it.
-        let Queues { ended, unarrived, .. } = &is.queues;
+        let Queues {
+            ended, unarrived, ..
+        } = &is.queues;
         let overdue = |entry: Option<&(Millis, _)>, keep_ms| {
             usize::from(entry.is_some_and(|(at, _)| at.plus_ms(keep_ms) <= now))
         };
@@ -322,7 +402,10 @@ fn swept(
             + overdue(unarrived.front(), 900_000);
         (was.records.len() - is.records.len(), left)
     };
-    ensure!(changed as usize == ended && changed <= limit, "{ended} changed of {limit}");
+    ensure!(
+        changed as usize == ended && changed <= limit,
+        "{ended} changed of {limit}"
+    );
     ensure!(more || left == 0, "{left} are left");
     Ok(())
 }
@@ -335,12 +418,24 @@ fn inspected(
     (from, limit): (Option<crate::ids::RecordKey>, u32),
     reply: &ShardReply,
 ) -> Result<(), String> {
-    let ShardReply::Inspected { reading, sums, next } = reply else {
+    let ShardReply::Inspected {
+        reading,
+        sums,
+        next,
+    } = reply
+    else {
         return Err(format!("not an inspection: {reply:?}"));
     };
-    ensure!(before.shards == after.shards, "an inspection changed something");
+    ensure!(
+        before.shards == after.shards,
+        "an inspection changed something"
+    );
     let shard = &after.shards[at];
-    let rest: Vec<_> = shard.records.iter().filter(|(key, _)| Some(**key) > from).collect();
+    let rest: Vec<_> = shard
+        .records
+        .iter()
+        .filter(|(key, _)| Some(**key) > from)
+        .collect();
     let page = &rest[..rest.len().min(limit as usize)];
     let sum = |state, units: fn(&Record) -> u32| {
         let of_state = page.iter().filter(|(_, r)| r.state == state);
@@ -353,7 +448,13 @@ fn inspected(
     };
     ensure!(*sums == expected, "sums of {expected:?}");
     let goes_on = (rest.len() > page.len()).then(|| page.last().map(|(key, _)| **key).or(from));
-    ensure!(*next == goes_on.flatten(), "it goes on at {next:?}, not {goes_on:?}");
-    ensure!(reading.counters == shard.header.counters, "not the header's counters");
+    ensure!(
+        *next == goes_on.flatten(),
+        "it goes on at {next:?}, not {goes_on:?}"
+    );
+    ensure!(
+        reading.counters == shard.header.counters,
+        "not the header's counters"
+    );
     Ok(())
 }

@@ -187,7 +187,10 @@ impl World {
                     Knows::Newer => version + 1,
                 },
             },
-            Ask::Confirm { who, late } => ShardOp::Confirm { key: key(who), late },
+            Ask::Confirm { who, late } => ShardOp::Confirm {
+                key: key(who),
+                late,
+            },
             Ask::Cancel {
                 who,
                 forbid_unknown,
@@ -206,7 +209,10 @@ impl World {
                 quantity: units(quantity),
                 discard,
             },
-            Ask::Extend { who, hold_for_ms } => ShardOp::Extend { key: key(who), hold_for_ms },
+            Ask::Extend { who, hold_for_ms } => ShardOp::Extend {
+                key: key(who),
+                hold_for_ms,
+            },
             Ask::Lookup(who) => ShardOp::Lookup { key: key(who) },
             Ask::Expire(limit) => ShardOp::Expire { limit },
             Ask::Purge(limit) => ShardOp::Purge { limit },
@@ -251,7 +257,10 @@ impl World {
                 ShardOp::Configure { settings, version }
             }
             Ask::Delete => ShardOp::Delete,
-            Ask::Inspect { after, limit } => ShardOp::Inspect { after: after.map(key), limit },
+            Ask::Inspect { after, limit } => ShardOp::Inspect {
+                after: after.map(key),
+                limit,
+            },
             Ask::Create => unreachable!("made above"),
         };
         Op::Shard(shard, op)

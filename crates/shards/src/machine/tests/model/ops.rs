@@ -120,7 +120,13 @@ impl Model {
         ShardReply::Done(self.show(i, now))
     }
 
-    pub(super) fn cancel(&mut self, key: RecordKey, by_key: bool, now: Millis, full: bool) -> ShardReply {
+    pub(super) fn cancel(
+        &mut self,
+        key: RecordKey,
+        by_key: bool,
+        now: Millis,
+        full: bool,
+    ) -> ShardReply {
         let i = match self.find(key, now) {
             Some(i) => i,
             None if !by_key => return ShardReply::NotFound,
@@ -161,7 +167,12 @@ impl Model {
         ShardReply::Done(self.show(i, now))
     }
 
-    pub(super) fn give_back(&mut self, key: RecordKey, asked: ReturnRecord, now: Millis) -> ShardReply {
+    pub(super) fn give_back(
+        &mut self,
+        key: RecordKey,
+        asked: ReturnRecord,
+        now: Millis,
+    ) -> ShardReply {
         let Some(i) = self.find(key, now) else {
             return ShardReply::NotFound;
         };

@@ -200,7 +200,9 @@ impl Seen {
             (ShardOp::Extend { .. } | ShardOp::Return { .. }, _) => !done,
             (ShardOp::Confirm { .. }, State::Confirmed) => done,
             // A hold that stays one was not confirmed, and not cancelled.
-            (ShardOp::Confirm { late, .. }, State::Expired) => !done && *late == LateConfirm::Refuse,
+            (ShardOp::Confirm { late, .. }, State::Expired) => {
+                !done && *late == LateConfirm::Refuse
+            }
             (ShardOp::Confirm { .. }, state) => !done && state != State::Held,
             (ShardOp::Cancel { .. }, State::Cancelled | State::Lost) => done,
             (ShardOp::Cancel { .. }, state) => !done && state == State::Confirmed,

@@ -65,7 +65,12 @@ impl Shadow {
                 counters,
                 ..
             } = &shard.header;
-            Seen::new(*settings, *version, counters.available, counters.supply.is_some())
+            Seen::new(
+                *settings,
+                *version,
+                counters.available,
+                counters.supply.is_some(),
+            )
         };
         Self(
             stripe
