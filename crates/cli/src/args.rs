@@ -102,7 +102,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     pub(crate) drain_grace: Duration,
 
-    /// After SIGTERM or SIGINT: when to give up on calls that do not end
+    /// After that, or at once after SIGINT: how long calls under way may take to
+    /// end before they are cut off
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = parse_duration)]
     pub(crate) drain_deadline: Duration,
 

@@ -87,6 +87,9 @@ impl Failure {
     fn text(&self) -> String {
         let mut text = format!("error: {}", self.message);
         for Field { field, description } in &self.fields {
+            if self.message.contains(description) {
+                continue; // the sentence says it already
+            }
             // Writing to a string cannot fail.
             write!(text, "\n  {field}: {description}").ok();
         }
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_a_sentence_and_a_line_for_each_field() {
+    fn text_is_a_sentence_and_a_line_for_each_field_that_it_does_not_explain() {
         let field = |field: &str, description: &str| Field {
             field: field.to_owned(),
             description: description.to_owned(),
@@ -133,6 +136,11 @@ mod tests {
         assert_eq!(
             failure.text(),
             "error: two fields break their rules\n  quantity: at least 1\n  buyer_id: not empty"
+        );
+        failure.message = "quantity: at least 1; buyer_id: not empty".to_owned();
+        assert_eq!(
+            failure.text(),
+            "error: quantity: at least 1; buyer_id: not empty"
         );
     }
 

@@ -276,6 +276,15 @@ async fn a_server_that_never_answers_costs_the_deadline_and_no_more() {
 }
 
 #[tokio::test]
+async fn calls_may_move_between_threads() {
+    fn must_be_send(_: impl Send) {}
+    let client = client_of(closed_port().await, Policy::default());
+    must_be_send(client.reserve(&key(), 1, Ids::NeverSent));
+    must_be_send(client.get_status(GetStatusRequest {}));
+    must_be_send(client.health(""));
+}
+
+#[tokio::test]
 async fn a_call_that_the_server_lacks_is_unsupported() {
     let served = Served::start(Fake::default(), any_port()).await;
     let client = client_of(served.address, Policy::default());

@@ -171,6 +171,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(20);
+    const TEST_TIME_MAX: Duration = Duration::from_secs(5);
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     fn pair(load: &Load) -> (std::net::TcpStream, Accepted) {
@@ -182,9 +183,13 @@ mod tests {
         (client, Accepted { socket, counted })
     }
 
-    async fn read(connection: &mut Connection, buf: &mut [u8]) -> io::Result<usize> {
-        let mut buf = ReadBuf::new(buf);
-        std::future::poll_fn(|cx| Pin::new(&mut *connection).poll_read(cx, &mut buf)).await?;
+    /// Reads once; `TEST_TIME_MAX` is longer than any patience here.
+    async fn read(connection: &mut Connection) -> io::Result<usize> {
+        let mut buf = [0; 64];
+        let mut buf = ReadBuf::new(&mut buf);
+        let read = std::future::poll_fn(|cx| Pin::new(&mut *connection).poll_read(cx, &mut buf));
+        let read = tokio::time::timeout(TEST_TIME_MAX, read).await;
+        read.expect("it is still waited for")?;
         Ok(buf.filled().len())
     }
 
@@ -207,9 +212,8 @@ mod tests {
         client.write_all(&PREFACE[..PREFACE_LEN - 1]).unwrap();
         let patience = clock::after(PATIENCE);
         let mut connection = Connection::with_patience(accepted, patience).unwrap();
-        let mut buf = [0; 64];
         let error = loop {
-            match read(&mut connection, &mut buf).await {
+            match read(&mut connection).await {
                 Ok(bytes) => assert!(bytes > 0, "the client closed"),
                 Err(error) => break error,
             }
@@ -223,7 +227,7 @@ mod tests {
         let life = Lifecycle::new();
         let mut connection = Connection::adopt(accepted, &life).unwrap();
         life.advance(Phase::Closing);
-        let read = read(&mut connection, &mut [0; 64]).await;
+        let read = read(&mut connection).await;
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
@@ -233,12 +237,11 @@ mod tests {
         client.write_all(PREFACE).unwrap();
         let patience = clock::after(PATIENCE);
         let mut connection = Connection::with_patience(accepted, patience).unwrap();
-        let mut buf = [0; 64];
         let mut missing = PREFACE_LEN;
         while missing > 0 {
-            missing -= read(&mut connection, &mut buf).await.unwrap();
+            missing -= read(&mut connection).await.unwrap();
         }
-        let silence = read(&mut connection, &mut buf);
+        let silence = read(&mut connection);
         let waited = tokio::time::timeout(PATIENCE * 5, silence).await;
         assert!(
             waited.is_err(),

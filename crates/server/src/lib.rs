@@ -1,6 +1,6 @@
 //! The Holdfast server: one process that answers the contract over a store.
 //!
-//! [`run`] is all of it: open the store, serve, drain. The caller owns the
+//! [`run()`] is all of it: open the store, serve, drain. The caller owns the
 //! port, the signal to stop and the log; so a test's server is a few lines on
 //! port 0, and the command's is the same few lines with flags.
 //!

@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(clock.now(ahead), ahead);
         let (_, at) = clock.last.unwrap();
         clock.last = at
-            .checked_sub(std::time::Duration::from_secs(60))
+            .checked_sub(std::time::Duration::from_mins(1))
             .map(|at| (ahead, at));
         let later = clock.now(ahead);
         assert!(later >= ahead.plus_ms(60_000), "{later:?}");

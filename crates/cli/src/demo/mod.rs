@@ -185,7 +185,7 @@ async fn sell(
     show: &mut Show,
 ) -> Result<bool, Failure> {
     let (units, buyers) = (u64::from(args.units.get()), u64::from(args.buyers.get()));
-    let opening = sale::opens_now();
+    let opening = Instant::now();
     let mut tasks = sale.start(plan::draw(args.buyers.get(), seed));
     let mut to_be_killed = !args.no_kill;
     while opening.elapsed() < SALE_TIME_MAX {
@@ -210,7 +210,7 @@ async fn sell(
 }
 
 async fn kill(server: &mut Server, show: &Show, opening: Instant) -> Result<(), Failure> {
-    let killed = sale::opens_now();
+    let killed = Instant::now();
     show.say(&format!(
         "{:>5.1} s  kill -9 {}: what was acknowledged must be there again",
         opening.elapsed().as_secs_f64(),
@@ -243,6 +243,6 @@ fn connect(address: &str) -> Result<Vec<Client>, Failure> {
         .collect()
 }
 
-fn cannot_run(error: std::io::Error) -> Failure {
+fn cannot_run(error: impl std::fmt::Display) -> Failure {
     Failure::local(format!("the demo's server cannot be run: {error}"))
 }

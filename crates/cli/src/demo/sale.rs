@@ -69,7 +69,7 @@ impl Sale {
 
     /// Sends the buyers; each ends by itself.
     pub(super) fn start(self: &Arc<Self>, buyers: Vec<Buyer>) -> JoinSet<()> {
-        let opening = opens_now();
+        let opening = Instant::now();
         let mut tasks = JoinSet::new();
         for (n, buyer) in buyers.into_iter().enumerate() {
             let sale = Arc::clone(self);
@@ -146,7 +146,7 @@ impl Sale {
         quantity: u32,
         ids: Ids,
     ) -> Result<ReserveResponse, Error> {
-        let asked = opens_now();
+        let asked = Instant::now();
         let reply = client.reserve(key, quantity, ids).await?;
         let mut log = self.log();
         log.took(asked.elapsed());
@@ -274,11 +274,6 @@ impl Sale {
     fn client(&self, n: usize) -> &Client {
         &self.clients[n % self.clients.len()]
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the demo's stopwatch")]
-pub(super) fn opens_now() -> Instant {
-    Instant::now()
 }
 
 /// A buyer thinks.

@@ -44,7 +44,7 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
         limit,
         log,
         audit,
-        states,
+        states: _,
     } = *evidence;
     let mut failures = Vec::new();
     let mut require = |ok: bool, sentence: String| {
@@ -53,7 +53,7 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
         }
     };
     let sold = log.units(Told::Confirmed);
-    let counters = audit.counters.clone().unwrap_or_default();
+    let counters = audit.counters.unwrap_or_default();
     let by_audit = |units: Option<i64>| units.and_then(|n| u64::try_from(n).ok());
     let oversold = sold
         .saturating_sub(stocked)
@@ -99,32 +99,22 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
         format!("{stranded} units could not be bought"),
     );
 
-    let mut lost = 0;
-    let mut bought: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut doubled = 0;
-    for (id, known) in &log.reservations {
-        let state = states.get(id).copied().flatten();
-        lost += u64::from(!fits(known.told, state));
-        doubled += u64::from(known.fresh_grants > 1);
-        if known.told == Told::Confirmed {
-            *bought.entry(&known.buyer).or_default() += u64::from(known.quantity);
-        }
-    }
+    let Compared {
+        lost,
+        over_limit,
+        doubled,
+    } = compare(evidence);
     require(
         lost == 0,
         format!("{lost} reservations are not what their callers were told"),
     );
-    let over_limit = bought.values().filter(|units| **units > limit).count();
     require(
         over_limit == 0,
         format!("{over_limit} buyers got more than {limit}"),
     );
     require(
-        doubled == 0 && log.split_requests == 0,
-        format!(
-            "{} requests were granted twice",
-            doubled + log.split_requests
-        ),
+        doubled == 0,
+        format!("{doubled} requests were granted twice"),
     );
     if let Some(first) = log.undecided.first() {
         require(
@@ -143,6 +133,38 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
         lost,
         duplicates_replayed: log.replayed,
         failures,
+    }
+}
+
+/// What the reservations say, one by one.
+struct Compared {
+    /// Reservations that are not what their callers were told.
+    lost: u64,
+    /// Buyers with more than they may have.
+    over_limit: usize,
+    /// Requests that were granted twice.
+    doubled: u64,
+}
+
+fn compare(evidence: &Evidence<'_>) -> Compared {
+    let log = evidence.log;
+    let mut lost = 0;
+    let mut doubled = log.split_requests;
+    let mut bought: BTreeMap<&str, u64> = BTreeMap::new();
+    for (id, known) in &log.reservations {
+        let state = evidence.states.get(id).copied().flatten();
+        lost += u64::from(!fits(known.told, state));
+        doubled += u64::from(known.fresh_grants > 1);
+        if known.told == Told::Confirmed {
+            *bought.entry(&known.buyer).or_default() += u64::from(known.quantity);
+        }
+    }
+    let above = |units: &&u64| **units > evidence.limit;
+    let over_limit = bought.values().filter(above).count();
+    Compared {
+        lost,
+        over_limit,
+        doubled,
     }
 }
 
@@ -226,17 +248,17 @@ mod tests {
         type Break = fn(&mut Sale);
         let breaks: [(&str, Break); 10] = [
             ("the audit says", |s| {
-                s.audit.verdict = AuditVerdict::Undecided.into()
+                s.audit.verdict = AuditVerdict::Undecided.into();
             }),
             ("not there", |s| s.audit.oversold_units = Some(1)),
             ("the audit says", |s| {
-                s.audit.counters.as_mut().unwrap().sold = Some(2)
+                s.audit.counters.as_mut().unwrap().sold = Some(2);
             }),
             ("could not be bought", |s| {
-                s.audit.counters.as_mut().unwrap().available = Some(1)
+                s.audit.counters.as_mut().unwrap().available = Some(1);
             }),
             ("still held", |s| {
-                s.audit.counters.as_mut().unwrap().held = Some(1)
+                s.audit.counters.as_mut().unwrap().held = Some(1);
             }),
             ("not what their callers", |s| {
                 s.states.insert("a".into(), None);
@@ -245,13 +267,13 @@ mod tests {
                 s.states.insert("b".into(), Some(ReservationState::Expired));
             }),
             ("granted twice", |s| {
-                s.log.granted(("bob", "1"), "x", 1, false)
+                s.log.granted(("bob", "1"), "x", 1, false);
             }),
             ("granted twice", |s| {
-                s.log.granted(("bob", "1"), "b", 1, false)
+                s.log.granted(("bob", "1"), "b", 1, false);
             }),
             ("without an answer", |s| {
-                s.log.undecided.push("timed out".into())
+                s.log.undecided.push("timed out".into());
             }),
         ];
         for (expected, break_it) in breaks {

@@ -71,7 +71,7 @@ pub(crate) fn verdict(key: &ReservationKey, quantity: u32, reply: &ReserveRespon
             units(reply.available_units.unwrap_or_default())
         ),
         Ok(ReserveOutcome::BuyerLimitReached) => format!(
-            "{} has {} of {item}; the limit is {}",
+            "{} has {} of {item} and asks for {quantity}; the limit is {}",
             key.buyer_id,
             units(reply.buyer_units.unwrap_or_default()),
             reply.max_units_per_buyer.unwrap_or_default()
@@ -198,7 +198,10 @@ mod tests {
             ),
             (refusal(ReserveOutcome::SoldOut), "sneaker is sold out"),
             (not_enough, "sneaker has only 3 units left, not 5"),
-            (limit, "ada has 2 units of sneaker; the limit is 2"),
+            (
+                limit,
+                "ada has 2 units of sneaker and asks for 5; the limit is 2",
+            ),
             (early, "the sale of sneaker starts at 2026-11-27T09:00:00Z"),
             (
                 refusal(ReserveOutcome::SaleEnded),

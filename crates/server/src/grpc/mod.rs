@@ -73,7 +73,8 @@ impl About {
     pub(crate) fn starting_now(server_id: String) -> Self {
         Self {
             server_id,
-            start: WallClock.now(),
+            // A clock that has seen no store yet: this machine's own.
+            start: WallClock::default().now(Millis::default()),
         }
     }
 }

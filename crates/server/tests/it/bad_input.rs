@@ -147,6 +147,30 @@ async fn rpcs_of_later_versions_are_unimplemented() {
 
 /// Pinned: tonic's own words, without an `ErrorInfo` of ours.
 #[tokio::test]
+async fn a_message_that_is_none_is_refused_and_the_server_lives() {
+    let server = Server::start();
+    let channel = server.channel().await;
+    // Field 1 is item_id, field 2 buyer_id, which must be UTF-8.
+    let not_utf8 = prost_types::Any {
+        type_url: "hat".to_owned(),
+        value: vec![0xff],
+    };
+    let mut raw = tonic::client::Grpc::new(channel.clone());
+    raw.ready().await.unwrap();
+    let path = "/holdfast.inventory.v1.InventoryService/Reserve";
+    let codec = tonic_prost::ProstCodec::<prost_types::Any, v1::ReserveResponse>::default();
+    let refused = raw
+        .unary(tonic::Request::new(not_utf8), path.parse().unwrap(), codec)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Internal);
+    let mut inventory = server.inventory().await;
+    let alive = inventory.reserve(reserve("gone", "ann", 1, 1)).await;
+    assert_eq!(alive.unwrap_err().code(), Code::NotFound);
+}
+
+/// Pinned: tonic's own words, without an `ErrorInfo` of ours.
+#[tokio::test]
 async fn a_message_above_1_mib_is_refused_and_the_server_lives() {
     let server = Server::start();
     let mut inventory = server.inventory().await;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use server::{Drain, RunError};
 use tokio_stream::StreamExt as _;
+use tonic::Streaming;
 use tonic::transport::Channel;
-use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::harness::{PATIENCE, Server, config, create, eventually, item, listeners, reserve};
 
@@ -24,9 +25,15 @@ async fn health(client: &mut HealthClient<Channel>, name: &str) -> i32 {
     reply.unwrap().into_inner().status
 }
 
+/// What a watch tells next.
+async fn next(watch: &mut Streaming<HealthCheckResponse>) -> i32 {
+    let told = tokio::time::timeout(PATIENCE, watch.next()).await;
+    told.expect("nothing is told").unwrap().unwrap().status
+}
+
 #[tokio::test]
 async fn health_flips_at_once_and_the_server_serves_on_for_the_grace() {
-    let mut server = Server::start_with(|config| config.drain_grace = Duration::from_secs(3600));
+    let mut server = Server::start_with(|config| config.drain_grace = Duration::from_hours(1));
     let mut client = HealthClient::new(server.channel().await);
     for name in [
         "",
@@ -38,10 +45,10 @@ async fn health_flips_at_once_and_the_server_serves_on_for_the_grace() {
         assert_eq!(health(&mut client, name).await, SERVING, "{name:?}");
     }
     let mut watch = client.watch(service("")).await.unwrap().into_inner();
-    assert_eq!(watch.next().await.unwrap().unwrap().status, SERVING);
+    assert_eq!(next(&mut watch).await, SERVING);
 
     server.leave(Drain::WithGrace);
-    assert_eq!(watch.next().await.unwrap().unwrap().status, NOT_SERVING);
+    assert_eq!(next(&mut watch).await, NOT_SERVING);
     // A new connection, an old one, and all that tells of life.
     let mut late = HealthClient::new(server.channel().await);
     assert_eq!(health(&mut late, "").await, NOT_SERVING);
@@ -66,7 +73,7 @@ async fn a_drain_waits_for_no_one_beyond_its_deadline() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(watch.next().await.unwrap().unwrap().status, SERVING);
+    assert_eq!(next(&mut watch).await, SERVING);
     server.leave(Drain::AtOnce);
     // The stream would go on for ever; the deadline ends it.
     let cut = tokio::time::timeout(PATIENCE, watch.next()).await;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proto::v1;
 use proto::v1::admin_service_client::AdminServiceClient;
@@ -18,6 +18,11 @@ use tonic_types::StatusExt as _;
 
 /// Longer than anything here takes on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client of the data plane.
+pub(crate) type Inventory = InventoryServiceClient<Channel>;
+/// A client of the control plane.
+pub(crate) type Admin = AdminServiceClient<Channel>;
 
 /// A running server. Dropping it makes it leave at once, and fails the test if
 /// it did not end well.
@@ -100,11 +105,11 @@ impl Server {
         endpoint.connect().await.expect("it serves")
     }
 
-    pub(crate) async fn inventory(&self) -> InventoryServiceClient<Channel> {
+    pub(crate) async fn inventory(&self) -> Inventory {
         InventoryServiceClient::new(self.channel().await)
     }
 
-    pub(crate) async fn admin(&self) -> AdminServiceClient<Channel> {
+    pub(crate) async fn admin(&self) -> Admin {
         AdminServiceClient::new(self.channel().await)
     }
 }
@@ -136,16 +141,16 @@ pub(crate) fn listeners() -> Listeners {
     }
 }
 
-/// Asks until the answer is `true`; the question must wait by itself a little,
-/// as every call does.
+/// Asks until the answer is `true`.
 pub(crate) async fn eventually(what: &str, mut question: impl AsyncFnMut() -> bool) {
-    #[expect(clippy::disallowed_methods, reason = "the patience of a test")]
-    let now = Instant::now;
-    let end = now() + PATIENCE;
-    while !question().await {
-        assert!(now() < end, "not within {PATIENCE:?}: {what}");
-        tokio::task::yield_now().await;
-    }
+    let mut asks = tokio::time::interval(Duration::from_millis(5));
+    let answered = async {
+        while !question().await {
+            asks.tick().await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, answered).await;
+    assert!(in_time.is_ok(), "not within {PATIENCE:?}: {what}");
 }
 
 /// A request id of its own for each number.
@@ -183,6 +188,12 @@ pub(crate) fn key(item: &str, buyer: &str, number: u64) -> v1::ReservationKey {
         item_id: item.to_owned(),
         buyer_id: buyer.to_owned(),
         request_id: id(number),
+    }
+}
+
+pub(crate) fn cancel_by_key(item: &str, buyer: &str, number: u64) -> v1::CancelRequest {
+    v1::CancelRequest {
+        target: Some(v1::cancel_request::Target::Key(key(item, buyer, number))),
     }
 }
 

@@ -11,6 +11,7 @@
 mod bad_input;
 mod drain;
 mod harness;
+mod items;
 mod reflection;
-mod rpcs;
+mod reservations;
 mod wire;

@@ -176,6 +176,11 @@ fn the_changes_name_all_that_changed() {
             let before = world.stripe.clone();
             let mut changes = Changes::default();
             world.stripe.run(world.stamp(), ops, &mut changes);
+            let gone = changes
+                .shards
+                .keys()
+                .find(|at| !world.stripe.shards.contains_key(at));
+            ensure!(gone.is_none(), "of {gone:?} nothing is there to be named");
             if ops.len() == 1 {
                 needless(&before, &world.stripe, &changes)?;
             }

@@ -279,36 +279,33 @@ impl Run {
 
 /// An answer by its name: "Confirm Done Confirmed late".
 fn outcome(op: &ShardOp, reply: &ShardReply) -> String {
-    let name = |debug: String| {
-        debug
-            .split([' ', '(', '{'])
+    let name = |value: &dyn std::fmt::Debug| {
+        let text = format!("{value:?}");
+        text.split([' ', '(', '{'])
             .next()
             .unwrap_or_default()
             .to_owned()
     };
-    let mut outcome = format!("{} {}", name(format!("{op:?}")), name(format!("{reply:?}")));
+    let mut words = vec![name(op), name(reply)];
+    let mut add = |holds: bool, word: &str| words.extend(holds.then(|| word.to_owned()));
     match reply {
         ShardReply::Granted { reservation, .. }
         | ShardReply::Ended(reservation)
         | ShardReply::Done(reservation)
         | ShardReply::WrongState(reservation) => {
-            outcome += &format!(" {:?}", reservation.record.state);
-            outcome += if reservation.record.late { " late" } else { "" };
-            outcome += if reservation.record.is_unarrived() {
-                " unarrived"
-            } else {
-                ""
-            };
+            add(true, &name(&reservation.record.state));
+            add(reservation.record.late, "late");
+            add(reservation.record.is_unarrived(), "unarrived");
         }
-        ShardReply::NotSelling(why) => outcome += &format!(" {}", name(format!("{why:?}"))),
+        ShardReply::NotSelling(why) => add(true, &name(why)),
         _ => {}
     }
-    match reply {
-        ShardReply::Granted { replayed: true, .. } | ShardReply::Changed { replayed: true, .. } => {
-            outcome + " replayed"
-        }
-        _ => outcome,
-    }
+    let (ShardReply::Granted { replayed, .. } | ShardReply::Changed { replayed, .. }) = reply
+    else {
+        return words.join(" ");
+    };
+    add(*replayed, "replayed");
+    words.join(" ")
 }
 
 /// Entries of the expiry queues that are due, stale or not.

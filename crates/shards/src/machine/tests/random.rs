@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Draws the same numbers for the same seed, for ever (SplitMix64, Steele and
+/// Draws the same numbers for the same seed, for ever (`SplitMix64`, Steele and
 /// others, 2014): a seed noted in an issue is still good after any update.
 pub(super) struct Rng(u64);
 

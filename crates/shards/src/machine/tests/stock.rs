@@ -121,6 +121,19 @@ fn no_total_is_beyond_what_json_keeps_exact() {
     assert_eq!(sale.stock(), (TOTAL_MAX - 4, 4, 0));
 }
 
+/// `gained` is compared with an earlier value of itself only, so it wraps
+/// where Lua's numbers end, and `available` does not mind.
+#[test]
+fn what_was_gained_wraps_where_numbers_end() {
+    let mut sale = Sale::new(settings(), 0);
+    let all = TOTAL_MAX.cast_signed();
+    assert_eq!(changed(sale.ask(adjust(1, all))), (all, false));
+    assert_eq!(changed(sale.ask(adjust(2, -all))), (-all, false));
+    assert_eq!(changed(sale.ask(adjust(3, 5))), (5, false));
+    assert_eq!(sale.shard().header.counters.gained, 4);
+    assert_eq!(sale.stock(), (5, 0, 0));
+}
+
 #[test]
 fn a_nearly_full_store_changes_no_stock_but_knows_its_changes() {
     let mut sale = sale();

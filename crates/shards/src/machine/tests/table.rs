@@ -10,7 +10,7 @@ use crate::ids::RecordKey;
 /// In words:
 /// - `CONFIRMED` it is so (OK), `!CONFIRMED` refused because of that state;
 ///   REACQUIRED is "confirmed late"; `later`: the deadline was moved;
-/// - of a Reserve: `new` granted now, `replayed`, `ended` ALREADY_ENDED;
+/// - of a Reserve: `new` granted now, `replayed`, `ended` (`ALREADY_ENDED`);
 /// - `8/2/0` available, held and sold afterwards, where they are not the row's.
 ///
 /// Stock 10, a limit of 4, a request for 2 units. "no stock": others took all 10

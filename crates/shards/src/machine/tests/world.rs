@@ -32,13 +32,12 @@ impl World {
             recent: VecDeque::new(),
             crowds: 0,
         };
-        for place in 0..setup.len() {
-            let create = [world.create(place)];
+        for (place, PlaceSetup { opening, .. }) in setup.iter().enumerate() {
+            let (create, opening) = ([world.create(place)], *opening);
             world
                 .stripe
                 .run(world.stamp(), &create, &mut Changes::default());
             let key = world.shard_key(place, 1);
-            let opening = setup[place].opening;
             if key.shard != ShardNo::LEDGER && opening > 0 {
                 // As if the ledger had lent it: lending comes later.
                 let counters = &mut world.stripe.shards.get_mut(&key).unwrap().header.counters;
@@ -164,16 +163,26 @@ impl World {
         } else {
             present
         };
-        let header = self.stripe.shards.get(&shard).map(|s| &s.header);
-        let records = self.stripe.shards.get(&shard).map(|s| &s.records);
+        let op = self.shard_op(&shard, self.places[place].0.settings, ask);
+        Op::Shard(shard, op)
+    }
+
+    /// An operation as the shard's present state makes sense of it.
+    fn shard_op(&self, shard: &ShardKey, first: Settings, ask: Ask) -> ShardOp {
+        let present = self.stripe.shards.get(shard);
+        let header = present.map(|s| &s.header);
         let key = |who| match who {
             Who::Ids(ids) => ids,
-            Who::Known(n, ids) => records
-                .and_then(|all| all.keys().nth(n % all.len().max(1)).copied())
+            Who::Known(n, ids) => present
+                .and_then(|s| s.records.keys().nth(n % s.records.len().max(1)).copied())
                 .unwrap_or(ids),
         };
         let version = header.map_or(3, |h| h.version);
-        let op = match ask {
+        let change = |id, change| {
+            let request = request(id);
+            ShardOp::Change { request, change }
+        };
+        match ask {
             Ask::Reserve {
                 who,
                 units: quantity,
@@ -220,33 +229,28 @@ impl World {
                 request: id,
                 delta,
                 allow_partial,
-            } => ShardOp::Change {
-                request: request(id),
-                change: StockChange::Adjust {
+            } => change(
+                id,
+                StockChange::Adjust {
                     delta,
                     allow_partial,
                 },
-            },
+            ),
             Ask::SetTotal {
                 request: id,
-                change,
+                change: by,
                 off_by,
             } => {
-                let total = header.and_then(|h| h.counters.supply).unwrap_or(0);
-                ShardOp::Change {
-                    request: request(id),
-                    change: StockChange::SetTotal {
-                        total: total.saturating_add_signed(change),
-                        expected: total + off_by,
-                    },
-                }
+                let is = header.and_then(|h| h.counters.supply).unwrap_or(0);
+                let (total, expected) = (is.saturating_add_signed(by), is + off_by);
+                change(id, StockChange::SetTotal { total, expected })
             }
             Ask::Look => ShardOp::Look,
             Ask::Configure {
                 edit,
                 version: which,
             } => {
-                let mut settings = header.map_or(self.places[place].0.settings, |h| h.settings);
+                let mut settings = header.map_or(first, |h| h.settings);
                 edit.apply(&mut settings, self.clock.max(self.stripe.guard.time));
                 let version = match which {
                     Version::Next => version + 1,
@@ -261,8 +265,7 @@ impl World {
                 after: after.map(key),
                 limit,
             },
-            Ask::Create => unreachable!("made above"),
-        };
-        Op::Shard(shard, op)
+            Ask::Create => unreachable!("the caller made it"),
+        }
     }
 }

@@ -8,7 +8,7 @@ mod ops;
 use std::collections::BTreeMap;
 
 use super::super::*;
-use crate::ids::{Fingerprint, RecordKey, RequestId, ShardKey, ShardNo, TOTAL_MAX};
+use crate::ids::{Fingerprint, RecordKey, RequestId, ShardKey, ShardNo};
 use crate::time::Millis;
 
 const QUARTER_OF_AN_HOUR_MS: u64 = 900_000;

@@ -198,20 +198,20 @@ impl Seen {
                 done
             }
             (ShardOp::Extend { .. } | ShardOp::Return { .. }, _) => !done,
-            (ShardOp::Confirm { .. }, State::Confirmed) => done,
+            (ShardOp::Confirm { .. }, State::Confirmed)
+            | (ShardOp::Cancel { .. }, State::Cancelled | State::Lost)
+            | (ShardOp::Lookup { .. }, _) => done,
             // A hold that stays one was not confirmed, and not cancelled.
             (ShardOp::Confirm { late, .. }, State::Expired) => {
                 !done && *late == LateConfirm::Refuse
             }
             (ShardOp::Confirm { .. }, state) => !done && state != State::Held,
-            (ShardOp::Cancel { .. }, State::Cancelled | State::Lost) => done,
             (ShardOp::Cancel { .. }, state) => !done && state == State::Confirmed,
-            (ShardOp::Lookup { .. }, _) => done,
             _ => true,
         };
         let expected = Record {
-            until,
             returned,
+            until,
             ..was
         };
         ensure!(stands && is == expected, "not as it was: {was:?}");
