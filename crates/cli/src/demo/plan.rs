@@ -53,11 +53,11 @@ pub(super) fn draw(buyers: u32, seed: u64) -> Vec<Buyer> {
 }
 
 fn buyer(n: u32, random: &mut StdRng) -> Buyer {
-    // A rush: most come in the first moments.
+    // A rush: more come in the first moments than later.
     let late: f64 = random.random();
     Buyer {
         id: format!("buyer-{n}"),
-        arrives: RUSH.mul_f64(late * late),
+        arrives: RUSH.mul_f64(late.powf(1.3)),
         quantity: if random.random_bool(0.2) { 2 } else { 1 },
         presses_twice: random.random_bool(0.15),
         then: match random.random_range(0..100) {

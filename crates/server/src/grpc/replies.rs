@@ -102,7 +102,7 @@ pub(super) fn stock(stock: &Stock, detail: StockDetail) -> v1::Stock {
         SalePhase::Ended => v1::SalePhase::Ended,
     };
     let basic = v1::Stock {
-        item_id: stock.entry.item.as_str().to_owned(),
+        item_id: stock.item.as_str().to_owned(),
         available: Some(units(stock.available)),
         phase: phase.into(),
         as_of: Some(timestamp(stock.as_of)),
@@ -111,7 +111,7 @@ pub(super) fn stock(stock: &Stock, detail: StockDetail) -> v1::Stock {
     if detail == StockDetail::Basic {
         return basic;
     }
-    let settings = &stock.entry.terms.settings;
+    let settings = &stock.settings;
     v1::Stock {
         held: Some(units(stock.held)),
         sold: Some(units(stock.sold)),
@@ -161,7 +161,7 @@ pub(super) fn audit(audit: &Audit, level: AuditLevel) -> v1::AuditItemResponse {
     };
     v1::AuditItemResponse {
         verdict: verdict.into(),
-        oversold_units: (audit.verdict != Verdict::Undecided).then(|| units(audit.oversold_units)),
+        oversold_units: audit.oversold_units.map(units),
         counters: Some(item_counters(&audit.shards)),
         records: (level == AuditLevel::Records)
             .then(|| item_records(&audit.shards))

@@ -1,12 +1,10 @@
 //! Reading and changing an item's stock.
 
-use std::sync::Arc;
-
 use super::spec::FieldError;
 use super::types::{SalePhase, Stock, StockChanged};
 use super::{Error, Inventory, unexpected};
 use crate::ids::{ItemId, RequestId, ShardNo, TOTAL_MAX};
-use crate::machine::{Entry, Reading, SaleNow, ShardOp, ShardReply, StockChange};
+use crate::machine::{Reading, SaleNow, ShardOp, ShardReply, StockChange};
 use crate::store::Deadline;
 
 impl Inventory {
@@ -15,9 +13,9 @@ impl Inventory {
     /// # Errors
     /// [`Error::ItemNotFound`], and what the store says.
     pub async fn stock(&self, item: &ItemId, deadline: Deadline) -> Result<Stock, Error> {
-        let (entry, reply) = self.ask_ledger(item, &ShardOp::Look, deadline).await?;
+        let reply = self.ask_ledger(item, &ShardOp::Look, deadline).await?;
         match reply {
-            ShardReply::Read(reading) => Ok(stock_of(entry, &reading)),
+            ShardReply::Read(reading) => Ok(stock_of(item.clone(), &reading)),
             other => Err(unexpected(&other)),
         }
     }
@@ -41,7 +39,7 @@ impl Inventory {
             delta,
             allow_partial,
         };
-        let (entry, reply) = self
+        let reply = self
             .ask_ledger(item, &ShardOp::Change { request, change }, deadline)
             .await?;
         match reply {
@@ -50,7 +48,7 @@ impl Inventory {
                 replayed,
                 reading,
             } => Ok(StockChanged {
-                stock: stock_of(entry, &reading),
+                stock: stock_of(item.clone(), &reading),
                 applied,
                 replayed,
             }),
@@ -72,22 +70,21 @@ impl Inventory {
         item: &ItemId,
         op: &ShardOp,
         deadline: Deadline,
-    ) -> Result<(Arc<Entry>, ShardReply), Error> {
+    ) -> Result<ShardReply, Error> {
         loop {
             let entry = self.entry(item, deadline).await?;
             if let Ok(reply) = self
                 .ask_shard(&entry, ShardNo::LEDGER, op.clone(), deadline)
                 .await?
             {
-                return Ok((entry, reply));
+                return Ok(reply);
             }
         }
     }
 }
 
-fn stock_of(entry: Arc<Entry>, reading: &Reading) -> Stock {
+fn stock_of(item: ItemId, reading: &Reading) -> Stock {
     let counters = &reading.counters;
-    // The shard's settings, not the entry's: what it decides by.
     let phase = match reading.settings.sale_at(reading.now) {
         SaleNow::Ended | SaleNow::Deleting => SalePhase::Ended,
         SaleNow::Paused => SalePhase::Paused,
@@ -97,7 +94,8 @@ fn stock_of(entry: Arc<Entry>, reading: &Reading) -> Stock {
         SaleNow::On => SalePhase::SoldOut,
     };
     Stock {
-        entry,
+        item,
+        settings: reading.settings,
         available: counters.available,
         held: counters.held,
         sold: counters.sold,

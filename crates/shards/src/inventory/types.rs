@@ -1,7 +1,7 @@
 //! What the inventory is asked and what it answers.
 
 use crate::ids::{BuyerId, ItemId, Quantity, RequestId};
-use crate::machine::{Entry, Reading, Reservation, Violation};
+use crate::machine::{Entry, Reading, Reservation, Settings, Violation};
 use crate::reservation_id::ReservationId;
 use crate::time::Millis;
 
@@ -87,8 +87,10 @@ pub struct Receipt {
 /// An item's stock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stock {
-    /// The item and its settings.
-    pub entry: std::sync::Arc<Entry>,
+    /// The item.
+    pub item: ItemId,
+    /// What its shards decide by; `phase` is by these.
+    pub settings: Settings,
     /// Can be bought.
     pub available: u64,
     /// Held, not yet sold.
@@ -156,8 +158,8 @@ pub enum Verdict {
 pub struct Audit {
     /// The answer in a word.
     pub verdict: Verdict,
-    /// Units given beyond those stocked.
-    pub oversold_units: u64,
+    /// Units given beyond those stocked; `None` if not every shard was read.
+    pub oversold_units: Option<u64>,
     /// Every shard that could be read.
     pub shards: Vec<ShardAudit>,
     /// What is broken.

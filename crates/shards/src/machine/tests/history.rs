@@ -382,9 +382,9 @@ fn edit(rng: &mut Rng) -> Edit {
         9..12 => Edit::Limit(rng.pick(LIMITS)),
         12 => Edit::PerReservation(rng.pick(&[1, 3, 100])),
         13..15 => Edit::Window(rng.pick(&from), rng.pick(&to)),
-        15 => Edit::Selling(rng.pick(&[Selling::Paused, Selling::Closed, Selling::Deleting])),
+        15..17 => Edit::Selling(rng.pick(&[Selling::Paused, Selling::Closed, Selling::Deleting])),
         // Open again and for long, or little would happen.
-        16 => Edit::Window(None, None),
+        17 => Edit::Window(None, None),
         _ => Edit::Selling(Selling::Open),
     }
 }

@@ -1,0 +1,245 @@
+//! A server as a process of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::binary::Binary;
+use crate::shop::Shop;
+use crate::wait::{poll_until, within};
+
+/// Lines of a failed test's server log that are shown.
+const LOG_LINES: usize = 100;
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    binary: Binary,
+    listen: String,
+    args: Vec<String>,
+}
+
+impl Setup {
+    /// On a free port, leaving without a grace period.
+    pub fn new(binary: Binary) -> Self {
+        Self {
+            binary,
+            listen: "127.0.0.1:0".into(),
+            args: vec!["--drain-grace".into(), "0s".into()],
+        }
+    }
+
+    /// With these arguments of `serve` in place of those that [`Setup::new`]
+    /// chose.
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args = args.iter().map(|&arg| arg.into()).collect();
+        self
+    }
+
+    /// On a port that stays the same over restarts: one that the system does
+    /// not hand out to others meanwhile.
+    pub fn on_fixed_port(mut self) -> Self {
+        let first = 12_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+        let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let port = (first..32_000).find(free).expect("a free port");
+        self.listen = format!("127.0.0.1:{port}");
+        self
+    }
+
+    /// Starts it on a new, empty directory.
+    pub async fn start(self) -> Server {
+        let home = TempDir::with_prefix("holdfast-test-").expect("a temporary directory");
+        let data_dir = home.path().join("data");
+        self.start_in(Arc::new(home), data_dir).await
+    }
+
+    async fn start_in(self, home: Arc<TempDir>, data_dir: PathBuf) -> Server {
+        let started = fs::read_dir(home.path()).expect("the directory").count();
+        let log = home.path().join(format!("server-{started}.log"));
+        let data = data_dir.to_str().expect("a path in UTF-8");
+        let mut args = vec!["serve", "--listen", &self.listen, "--data-dir", data];
+        args.extend(self.args.iter().map(String::as_str));
+        let mut command = self.binary.command(&args);
+        command
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a log file"));
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (said, mut lines) = mpsc::unbounded_channel();
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let reader = std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // Nobody need be listening any more.
+                let _ = said.send(line);
+            }
+        });
+        let mut server = Server {
+            setup: self,
+            home,
+            data_dir,
+            log,
+            child,
+            reader: Some(reader),
+            address: String::new(),
+        };
+        let first = within("the server's first line", lines.recv()).await;
+        let address = first.as_deref().and_then(|line| {
+            let (address, dir) = line
+                .strip_prefix("holdfast is listening on ")?
+                .split_once(", ")?;
+            (dir == format!("data in {}", server.data_dir.display())).then(|| address.to_owned())
+        });
+        server.address = address.unwrap_or_else(|| panic!("said {first:?} when it started"));
+        server
+    }
+}
+
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    setup: Setup,
+    home: Arc<TempDir>,
+    data_dir: PathBuf,
+    log: PathBuf,
+    child: Child,
+    reader: Option<JoinHandle<()>>,
+    address: String,
+}
+
+impl Server {
+    /// Starts one on a new, empty directory and a free port.
+    pub async fn start(binary: Binary) -> Self {
+        Setup::new(binary).start().await
+    }
+
+    /// Where it listens, as `http://127.0.0.1:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The same as `host:port`.
+    pub fn authority(&self) -> &str {
+        self.address.trim_start_matches("http://")
+    }
+
+    /// Its directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("its log")
+    }
+
+    /// A caller with a connection of its own.
+    pub fn shop(&self) -> Shop {
+        Shop::at(&self.address)
+    }
+
+    /// Tells it to leave.
+    pub fn signal(&self, signal: Signal) {
+        // It is our child and not yet waited for, so the id is still its own.
+        kill_process(Pid::from_child(&self.child), signal).expect("a child to signal");
+    }
+
+    /// SIGTERM: what systemd and Kubernetes send.
+    pub fn sigterm(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn exit_status(&mut self) -> ExitStatus {
+        poll_until("the server's end", async || {
+            self.ended().ok_or("it still runs")
+        })
+        .await
+    }
+
+    /// Waits until it has ended by itself with exit code 0.
+    pub async fn assert_clean_exit(&mut self) {
+        let status = self.exit_status().await;
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+
+    /// `kill -9`: it gets no chance to do anything more.
+    pub fn kill_9(&mut self) {
+        self.child.kill().expect("a child to kill");
+        self.child.wait().expect("its end");
+    }
+
+    /// Starts it again on the same directory, as it was started before.
+    pub async fn restart(mut self) -> Self {
+        assert!(self.ended().is_some(), "it still runs");
+        let (setup, home, dir) = (
+            self.setup.clone(),
+            Arc::clone(&self.home),
+            self.data_dir.clone(),
+        );
+        drop(self);
+        setup.start_in(home, dir).await
+    }
+
+    /// Starts another one of the same kind on a copy of this one's directory,
+    /// which must not change meanwhile.
+    pub async fn start_on_copy(&self) -> Self {
+        let dir = TempDir::with_prefix("holdfast-test-").expect("a temporary directory");
+        let copy = dir.path().join("data");
+        copy_files(&self.data_dir, &copy);
+        self.setup.clone().start_in(Arc::new(dir), copy).await
+    }
+}
+
+/// Copies the files of a directory.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a directory");
+    for file in fs::read_dir(from).expect("a directory") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), to.join(file.file_name())).expect("room for a copy");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only for a child that has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            self.show_log();
+        }
+    }
+}
+
+impl Server {
+    #[expect(
+        clippy::print_stderr,
+        reason = "shown by the test runner, as the test fails"
+    )]
+    fn show_log(&self) {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        eprintln!(
+            "--- {} ends with:\n{}\n---",
+            self.log.display(),
+            tail.join("\n")
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! Programs of others that tests run: grpcurl, buf, and Python with gRPC's
+//! own health client. `tests/run` installs them and says where they are.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::binary::without_our_names;
+use crate::{Ended, run};
+
+/// Names the directory that `tests/run` installs into.
+const HOME: &str = "HOLDFAST_TEST_TOOLS";
+
+/// A tool of this name, to be run.
+#[track_caller]
+fn tool(name: &str) -> Command {
+    let home = std::env::var_os(HOME).unwrap_or_else(|| {
+        panic!(
+            "{name} is needed: run tests/run once, which installs it and says where, or set {HOME} \
+             to a Python environment made by:\n  python3 -m venv DIR && \
+             DIR/bin/pip install -r tests/python/requirements.txt"
+        )
+    });
+    let path = PathBuf::from(home).join("bin").join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: run tests/run, which installs it",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    without_our_names(&mut command);
+    command
+}
+
+/// Runs grpcurl.
+pub async fn grpcurl(args: &[&str]) -> Ended {
+    let mut command = tool("grpcurl");
+    command.args(args);
+    run(command).await
+}
+
+/// Runs buf, which also calls rpcs.
+pub async fn buf(args: &[&str]) -> Ended {
+    let mut command = tool("buf");
+    command.args(args);
+    run(command).await
+}
+
+/// Runs a script of `tests/python`.
+pub async fn python(script: &str, args: &[&str]) -> Ended {
+    let mut command = tool("python");
+    let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("python");
+    command.arg(scripts.join(script)).args(args);
+    run(command).await
+}

@@ -1,0 +1,330 @@
+//! Items: making them, finding them, stopping their sale.
+
+use std::collections::BTreeSet;
+
+use e2e::{Shop, failure, item, millis, ok};
+use prost_types::{Duration, Timestamp};
+use proto::v1::{
+    CloseItemRequest, CreateItemRequest, Item, ItemState, ListItemsRequest, ListItemsResponse,
+    PauseItemRequest, ResumeItemRequest,
+};
+use tokio::task::JoinSet;
+use tonic::{Code, Response, Status};
+
+use crate::{Row, World, row};
+
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        row(
+            "create again: same `request_id` and contents as first sent (also after an update) / anything else",
+            create_again,
+        ),
+        row(
+            "create without `initial_stock`; stock negative or above 2^53−1; more than 64 shards; hold 0 or longer than a year; end not after start",
+            create_badly,
+        ),
+        row(
+            "pause, resume, close, delete twice; pause or resume a closed one",
+            change_twice,
+        ),
+        row(
+            "page token from elsewhere; page size negative / enormous",
+            pages,
+        ),
+    ]
+}
+
+const REQUEST: &str = "018f4e6a-3c1d-7b2a-9f00-5e8d7c6b5a49";
+const TOTAL_MAX: i64 = (1 << 53) - 1;
+
+fn request(item: Item, initial_stock: impl Into<Option<i64>>) -> CreateItemRequest {
+    CreateItemRequest {
+        item: Some(item),
+        initial_stock: initial_stock.into(),
+        request_id: REQUEST.into(),
+    }
+}
+
+async fn create_again(World { shop, mut ids, .. }: World) {
+    let spec = Item {
+        display_name: "Sneaker".into(),
+        hold_ttl: Some(millis(60_000)),
+        ..item("it")
+    };
+    let first = request(spec.clone(), 10);
+    let created = ok(shop.admin().create_item(first.clone()).await)
+        .item
+        .unwrap();
+    assert_eq!((created.state(), created.version), (ItemState::Open, 1));
+    let again = ok(shop.admin().create_item(first.clone()).await)
+        .item
+        .unwrap();
+    assert_eq!(again, created);
+
+    let renamed = Item {
+        display_name: "Shoe".into(),
+        ..spec.clone()
+    };
+    let longer = Item {
+        hold_ttl: Some(millis(60_001)),
+        ..spec.clone()
+    };
+    let others = [
+        request(renamed, 10),
+        request(longer, 10),
+        request(spec, 11),
+        CreateItemRequest {
+            request_id: ids.request(),
+            ..first.clone()
+        },
+    ];
+    for other in others {
+        let refused = failure(shop.admin().create_item(other).await);
+        refused.is(Code::AlreadyExists, "ITEM_EXISTS");
+        assert_eq!(refused.metadata["item_id"], "it");
+    }
+
+    // As it is now, not as it was sent.
+    ok(pause(&shop, "it").await);
+    ok(shop.adjust("it", 5, &ids.request()).await);
+    let now = ok(shop.admin().create_item(first).await).item.unwrap();
+    assert_eq!((now.state(), now.version), (ItemState::Paused, 2));
+    assert_eq!(shop.units("it").await, [15, 0, 0]);
+}
+
+async fn create_badly(World { shop, .. }: World) {
+    const YEAR: i64 = 365 * 24 * 60 * 60;
+    let it = || item("it");
+    let hold = |seconds, nanos| Item {
+        hold_ttl: Some(Duration { seconds, nanos }),
+        ..it()
+    };
+    let time = |seconds| Some(Timestamp { seconds, nanos: 0 });
+    let window = |start, end| Item {
+        sale_start_time: time(start),
+        sale_end_time: time(end),
+        ..it()
+    };
+    let keep = |seconds| Item {
+        retention: Some(Duration { seconds, nanos: 0 }),
+        ..it()
+    };
+    let shards = |shard_count| Item {
+        shard_count,
+        ..it()
+    };
+    let max_hold = Item {
+        max_hold: Some(millis(4_999)),
+        ..hold(5, 0)
+    };
+    let name = Item {
+        display_name: "x".repeat(257),
+        ..it()
+    };
+    let most = Item {
+        max_units_per_reservation: 1_000_001,
+        ..it()
+    };
+    let no_item = CreateItemRequest {
+        item: None,
+        ..request(it(), 1)
+    };
+    let table = [
+        (request(it(), None), "initial_stock"),
+        (request(it(), -1), "initial_stock"),
+        (request(it(), i64::MIN), "initial_stock"),
+        (request(it(), TOTAL_MAX + 1), "initial_stock"),
+        (request(shards(65), 1), "item.shard_count"),
+        (request(shards(u32::MAX), 1), "item.shard_count"),
+        (request(hold(0, 0), 1), "item.hold_ttl"),
+        (request(hold(0, 99_999_999), 1), "item.hold_ttl"),
+        (request(hold(-1, 0), 1), "item.hold_ttl"),
+        (request(hold(YEAR, 1_000_000), 1), "item.hold_ttl"),
+        (request(hold(i64::MAX, 0), 1), "item.hold_ttl"),
+        (request(max_hold, 1), "item.max_hold"),
+        (request(window(2_000, 2_000), 1), "item.sale_end_time"),
+        (request(window(2_000, 1_000), 1), "item.sale_end_time"),
+        (request(window(i64::MAX, 1_000), 1), "item.sale_start_time"),
+        (request(keep(599), 1), "item.retention"),
+        (request(keep(2 * YEAR + 1), 1), "item.retention"),
+        (request(name, 1), "item.display_name"),
+        (request(most, 1), "item.max_units_per_reservation"),
+        (no_item, "item"),
+    ];
+    for (bad, field) in table {
+        failure(shop.admin().create_item(bad).await).names(&[field]);
+    }
+    // Items with several shards come with a later version.
+    failure(shop.admin().create_item(request(shards(2), 1)).await).names(&["item.shard_count"]);
+    // All that is broken is named at once.
+    let bad = CreateItemRequest {
+        request_id: String::new(),
+        ..request(
+            Item {
+                item_id: String::new(),
+                ..hold(0, 0)
+            },
+            None,
+        )
+    };
+    let all = [
+        "item.item_id",
+        "item.hold_ttl",
+        "initial_stock",
+        "request_id",
+    ];
+    failure(shop.admin().create_item(bad).await).names(&all);
+    let listed = ok(shop.admin().list_items(ListItemsRequest::default()).await);
+    assert_eq!(listed.items, [], "nothing was half created");
+
+    // The very bounds are allowed.
+    let bounds = Item {
+        hold_ttl: Some(Duration {
+            seconds: YEAR,
+            nanos: 0,
+        }),
+        retention: Some(Duration {
+            seconds: 2 * YEAR,
+            nanos: 0,
+        }),
+        display_name: "x".repeat(256),
+        max_units_per_reservation: 1_000_000,
+        shard_count: 1,
+        ..it()
+    };
+    ok(shop.admin().create_item(request(bounds, TOTAL_MAX)).await);
+    assert_eq!(shop.units("it").await, [TOTAL_MAX, 0, 0]);
+}
+
+type Changed = Result<Response<Option<Item>>, Status>;
+
+/// The item of a reply.
+fn its_item<T>(reply: Result<Response<T>, Status>, item: fn(T) -> Option<Item>) -> Changed {
+    reply.map(|reply| reply.map(item))
+}
+
+async fn pause(shop: &Shop, item_id: &str) -> Changed {
+    let request = PauseItemRequest {
+        item_id: item_id.into(),
+        reason: "a test".into(),
+    };
+    its_item(shop.admin().pause_item(request).await, |reply| reply.item)
+}
+
+async fn resume(shop: &Shop, item_id: &str) -> Changed {
+    let request = ResumeItemRequest {
+        item_id: item_id.into(),
+        reason: String::new(),
+    };
+    its_item(shop.admin().resume_item(request).await, |reply| reply.item)
+}
+
+async fn close(shop: &Shop, item_id: &str) -> Changed {
+    let request = CloseItemRequest {
+        item_id: item_id.into(),
+        reason: "sold elsewhere".into(),
+    };
+    its_item(shop.admin().close_item(request).await, |reply| reply.item)
+}
+
+async fn change_twice(World { shop, .. }: World) {
+    shop.create(item("it"), 1).await;
+    // What is so already stays as it is, version and all.
+    let open = ok(resume(&shop, "it").await).unwrap();
+    assert_eq!((open.state(), open.version), (ItemState::Open, 1));
+    let paused = ok(pause(&shop, "it").await).unwrap();
+    assert_eq!(
+        (paused.state(), &*paused.state_reason),
+        (ItemState::Paused, "a test")
+    );
+    assert_eq!(ok(pause(&shop, "it").await).unwrap(), paused);
+    let resumed = ok(resume(&shop, "it").await).unwrap();
+    assert_eq!(resumed.state(), ItemState::Open);
+    assert_eq!(ok(resume(&shop, "it").await).unwrap(), resumed);
+    let closed = ok(close(&shop, "it").await).unwrap();
+    assert_eq!(
+        (closed.state(), &*closed.state_reason),
+        (ItemState::Closed, "sold elsewhere")
+    );
+    assert_eq!(ok(close(&shop, "it").await).unwrap(), closed);
+    let versions = [&paused, &resumed, &closed].map(|item| item.version);
+    assert_eq!(versions, [2, 3, 4]);
+
+    for _ in 0..2 {
+        failure(pause(&shop, "it").await).is(Code::FailedPrecondition, "ITEM_CLOSED");
+        failure(resume(&shop, "it").await).is(Code::FailedPrecondition, "ITEM_CLOSED");
+    }
+    let long = PauseItemRequest {
+        item_id: "it".into(),
+        reason: "x".repeat(257),
+    };
+    failure(shop.admin().pause_item(long).await).names(&["reason"]);
+}
+
+async fn page(shop: &Shop, size: i32, token: &str, prefix: &str) -> ListItemsResponse {
+    ok(shop
+        .admin()
+        .list_items(page_request(size, token, prefix))
+        .await)
+}
+
+fn page_request(page_size: i32, token: &str, prefix: &str) -> ListItemsRequest {
+    ListItemsRequest {
+        page_size,
+        page_token: token.into(),
+        item_id_prefix: prefix.into(),
+        states: Vec::new(),
+    }
+}
+
+async fn pages(World { shop, mut ids, .. }: World) {
+    const ITEMS: usize = 1_005;
+    let mut made = JoinSet::new();
+    for number in 0..ITEMS {
+        let shop = shop.clone();
+        made.spawn(async move { shop.create(item(&format!("it-{number}")), 1).await });
+    }
+    made.join_all().await;
+
+    let enormous = page(&shop, i32::MAX, "", "").await;
+    assert_eq!(enormous.items.len(), 1_000);
+    let rest = page(&shop, i32::MAX, &enormous.next_page_token, "").await;
+    assert_eq!(
+        (rest.items.len(), &*rest.next_page_token),
+        (ITEMS - 1_000, "")
+    );
+    let all = enormous
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|item| &item.item_id);
+    assert_eq!(all.collect::<BTreeSet<_>>().len(), ITEMS);
+    assert_eq!(page(&shop, 0, "", "").await.items.len(), 100);
+
+    failure(shop.admin().list_items(page_request(-1, "", "")).await).names(&["page_size"]);
+    failure(
+        shop.admin()
+            .list_items(page_request(i32::MIN, "", ""))
+            .await,
+    )
+    .names(&["page_size"]);
+
+    let token = page(&shop, 10, "", "it-1").await.next_page_token;
+    assert_eq!(page(&shop, 10, &token, "it-1").await.items.len(), 10);
+    let other = ids.request();
+    let elsewhere = [
+        (&*token, ""),
+        (&token, "it-2"),
+        (&token[1..], "it-1"),
+        ("x", "it-1"),
+        (&other, "it-1"),
+        ("ü", "it-1"),
+    ];
+    for (token, prefix) in elsewhere {
+        let refused = shop
+            .admin()
+            .list_items(page_request(10, token, prefix))
+            .await;
+        failure(refused).names(&["page_token"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! What bad input gets: one table, one test for each of its rows on each store
+//! that the row applies to. A row's name is the input as the table's page
+//! words it.
+//!
+//! To add a row: write its check in the module of its subject, and name it in
+//! that module's `rows()`. To add a store: add it to [`Store`], and say there
+//! how its server is started.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a check that fails fails its row's test"
+)]
+
+mod after;
+mod items;
+mod names;
+mod replays;
+mod reserve;
+mod start_up;
+mod stock;
+mod wire;
+
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use e2e::{Ids, Server, Setup, Shop, holdfast};
+use libtest_mimic::{Arguments, Trial};
+
+/// Where a row's server keeps its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Store {
+    /// In a directory of its own.
+    Embedded,
+}
+
+impl Store {
+    const ALL: [Self; 1] = [Self::Embedded];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+        }
+    }
+
+    async fn serve(self) -> Server {
+        match self {
+            Self::Embedded => Setup::new(holdfast!()).start().await,
+        }
+    }
+}
+
+/// What a check works with: a server of its own, and no items yet.
+struct World {
+    server: Server,
+    shop: Shop,
+    ids: Ids,
+}
+
+impl World {
+    async fn on(store: Store) -> Self {
+        let server = store.serve().await;
+        Self {
+            shop: server.shop(),
+            server,
+            ids: Ids::seeded(),
+        }
+    }
+
+    /// Kills the server and starts it again on the same store.
+    async fn restarted(mut self) -> Self {
+        self.server.kill_9();
+        let server = self.server.restart().await;
+        Self {
+            shop: server.shop(),
+            server,
+            ..self
+        }
+    }
+}
+
+type Check = Arc<dyn Fn(World) -> Pin<Box<dyn Future<Output = ()>>> + Send + Sync>;
+
+/// One row of the table.
+#[derive(Clone)]
+struct Row {
+    input: &'static str,
+    stores: &'static [Store],
+    check: Check,
+}
+
+/// A row that holds on every store.
+fn row<F>(input: &'static str, check: fn(World) -> F) -> Row
+where
+    F: Future<Output = ()> + 'static,
+{
+    Row {
+        input,
+        stores: &Store::ALL,
+        check: Arc::new(move |world| Box::pin(check(world))),
+    }
+}
+
+impl Row {
+    /// A row that means something on these stores only.
+    fn on(self, stores: &'static [Store]) -> Self {
+        Self { stores, ..self }
+    }
+
+    /// Its test on one store.
+    fn test(&self, store: Store) -> Trial {
+        let check = Arc::clone(&self.check);
+        Trial::test(format!("{}: {}", store.name(), self.input), move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async { check(World::on(store).await).await });
+            Ok(())
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let table = [
+        names::rows(),
+        reserve::rows(),
+        replays::rows(),
+        after::rows(),
+        items::rows(),
+        stock::rows(),
+        wire::rows(),
+        start_up::rows(),
+    ]
+    .concat();
+    let tests = table
+        .iter()
+        .flat_map(|row| row.stores.iter().map(|store| row.test(*store)));
+    libtest_mimic::run(&Arguments::from_args(), tests.collect()).exit_code()
+}

@@ -1,0 +1,196 @@
+//! What keeps a server from starting: one sentence, and nothing is touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::{Ended, holdfast, item, ok, run};
+
+use crate::{Row, Store, World, row};
+
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        row(
+            "data directory locked by another process, not writable, full, from a newer version; damaged file",
+            data_directory,
+        )
+        .on(&[Store::Embedded]),
+        row(
+            "port in use (also by another Holdfast); unknown flag, environment name or config key; unreadable config file; TTL without unit",
+            settings,
+        ),
+    ]
+}
+
+/// Where SQLite's format keeps the number of the store's format.
+const USER_VERSION: std::ops::Range<usize> = 60..64;
+/// Where it keeps the size of a page.
+const PAGE_SIZE: usize = 16;
+/// Bits of a store that are turned over, one at a time.
+const FLIPS: u32 = 60;
+
+async fn serve(dir: &Path) -> Ended {
+    let dir = dir.to_str().unwrap();
+    holdfast!()
+        .run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", dir])
+        .await
+}
+
+/// It did not start, and said why in one sentence with these parts.
+#[track_caller]
+fn refused(ended: &Ended, code: i32, parts: &[&str]) {
+    assert_eq!((ended.code, &*ended.stdout), (Some(code), ""), "{ended:#?}");
+    let sentence = ended.sentence();
+    for part in parts {
+        assert!(sentence.contains(part), "{part:?} is not in: {sentence}");
+    }
+    assert!(!sentence.contains("panicked"), "{sentence}");
+}
+
+/// Every file of the directory but the lock.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| !path.ends_with("lock")).collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+/// Where the rows lie in the file: by SQLite's format at the ends of the pages
+/// that are leaves of a table. The first page has the schema.
+fn rows_of(file: &[u8]) -> Vec<usize> {
+    const LEAF: u8 = 0x0d;
+    let number = |at: usize| usize::from(u16::from_be_bytes([file[at], file[at + 1]]));
+    let page_size = number(PAGE_SIZE);
+    let pages = (page_size..file.len()).step_by(page_size);
+    let leaves = pages.filter(|page| file[*page] == LEAF);
+    let rows = leaves.flat_map(|page| page + number(page + 5)..page + page_size);
+    rows.collect()
+}
+
+async fn data_directory(world: World) {
+    let World {
+        mut server,
+        shop,
+        mut ids,
+    } = world;
+    shop.create(item("it"), 100).await;
+    for _ in 0..50 {
+        ok(shop.reserve(&ids.key("it"), 1).await);
+    }
+    let dir = server.data_dir().to_owned();
+
+    let locked = [
+        "in use by another process",
+        "--data-dir",
+        dir.to_str().unwrap(),
+    ];
+    refused(&serve(&dir).await, 3, &locked);
+    assert_eq!(
+        shop.units("it").await,
+        [50, 50, 0],
+        "the first one serves on"
+    );
+
+    server.sigterm();
+    server.assert_clean_exit().await;
+    let db = dir.join("holdfast.db");
+    let good = fs::read(&db).unwrap();
+    let broken = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let newer = broken(&|bytes| bytes[USER_VERSION].copy_from_slice(&99_u32.to_be_bytes()));
+    let cut = broken(&|bytes| bytes.truncate(bytes.len() / 2));
+    let damaged: &[&str] = &["damaged", "nothing was changed"];
+    for (bytes, parts) in [
+        (newer, &["format 99", "later"][..]),
+        (cut, damaged),
+        (Vec::new(), damaged),
+        (b"something else altogether".to_vec(), damaged),
+    ] {
+        fs::write(&db, bytes).unwrap();
+        let before = contents(&dir);
+        refused(&serve(&dir).await, 3, parts);
+        assert!(contents(&dir) == before, "something was changed: {parts:?}");
+    }
+    // SQLite itself notices few of these: a single bit in a row.
+    let rows = rows_of(&good);
+    for _ in 0..FLIPS {
+        let (at, bit) = (*ids.one_of(&rows), ids.between(0..8));
+        fs::write(&db, broken(&|bytes| bytes[at] ^= 1 << bit)).unwrap();
+        let ended = serve(&dir).await;
+        assert_eq!(ended.code, Some(3), "bit {bit} of byte {at}: {ended:#?}");
+        refused(&ended, 3, damaged);
+    }
+    fs::write(&db, good).unwrap();
+    let server = server.restart().await;
+    assert_eq!(server.shop().units("it").await, [50, 50, 0]);
+
+    // Nobody can make a directory there, whoever runs this.
+    refused(
+        &serve(Path::new("/sys/holdfast-data")).await,
+        3,
+        &["cannot be written", "--data-dir"],
+    );
+    refused(&serve(&db).await, 3, &["/holdfast.db"]);
+}
+
+async fn settings(World { server, .. }: World) {
+    let taken = server.authority();
+    let port = taken.rsplit(':').next().unwrap();
+    let other = server.data_dir().with_file_name("other");
+    let other = other.to_str().unwrap();
+    let second = holdfast!()
+        .run(&["serve", "--listen", taken, "--data-dir", other])
+        .await;
+    refused(&second, 2, &["in use", port, "--listen"]);
+    assert!(!Path::new(other).exists(), "it got as far as its data");
+
+    let wrong: [(&[&str], &[&str]); 6] = [
+        (
+            &["serve", "--listn", "127.0.0.1:0"],
+            &["--listn", "--listen"],
+        ),
+        (&["serve", "--drain-grace", "5"], &["--drain-grace", "unit"]),
+        (&["serve", "--listen", "50051"], &["--listen"]),
+        (&["serv"], &["serv", "serve"]),
+        (
+            &["item", "create", "it", "--stock", "1", "--hold-ttl", "5"],
+            &["--hold-ttl", "unit"],
+        ),
+        (&["serve", "--log", "server=loud"], &["--log"]),
+    ];
+    for (args, parts) in wrong {
+        let ended = holdfast!().run(args).await;
+        assert_eq!(
+            (ended.code, &*ended.stdout),
+            (Some(2), ""),
+            "{args:?}: {ended:#?}"
+        );
+        for part in parts {
+            assert!(
+                ended.stderr.contains(part),
+                "{args:?}: {part:?} is not in: {}",
+                ended.stderr
+            );
+        }
+    }
+    for (name, value, nearest) in [
+        ("HOLDFAST_LISTN", "127.0.0.1:0", "HOLDFAST_LISTEN"),
+        ("HOLDFAST_DRAIN_GRACE_MS", "100", "HOLDFAST_DRAIN_GRACE"),
+        ("HOLDFAST_DRAIN_GRACE", "5", "unit"),
+    ] {
+        let mut command = holdfast!().command(&["serve", "--data-dir", other]);
+        command.env(name, value);
+        let ended = run(command).await;
+        assert_eq!(
+            (ended.code, &*ended.stdout),
+            (Some(2), ""),
+            "{name}: {ended:#?}"
+        );
+        assert!(ended.stderr.contains(nearest), "{name}: {}", ended.stderr);
+    }
+}
