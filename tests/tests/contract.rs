@@ -12,8 +12,7 @@ use e2e::{Failure, Ids, Server, Shop, failure, holdfast, item};
 use proto::v1::{
     BatchCancelRequest, BatchConfirmRequest, BatchGetReservationsRequest, DeleteItemRequest,
     ExplainReserveRequest, ListReservationsRequest, ListStripesRequest, ReleaseStripeRequest,
-    ReserveStreamRequest, ReturnUnitsRequest, SetStockRequest, UpdateItemRequest,
-    WatchStockRequest,
+    ReserveStreamRequest, UpdateItemRequest, WatchStockRequest,
 };
 use tokio_stream::once;
 use tonic::{Code, Response, Status, Streaming};
@@ -30,13 +29,11 @@ async fn all(shop: &Shop, request: ReserveStreamRequest) -> Vec<Failure> {
         stream(data.watch_stock(WatchStockRequest::default()).await),
         failure(data.batch_confirm(BatchConfirmRequest::default()).await),
         failure(data.batch_cancel(BatchCancelRequest::default()).await),
-        failure(data.return_units(ReturnUnitsRequest::default()).await),
         failure(
             data.batch_get_reservations(BatchGetReservationsRequest::default())
                 .await,
         ),
         failure(admin.update_item(UpdateItemRequest::default()).await),
-        failure(admin.set_stock(SetStockRequest::default()).await),
         failure(admin.delete_item(DeleteItemRequest::default()).await),
         failure(
             admin

@@ -6,7 +6,7 @@ use e2e::{Failure, Ids, Shop, failure, instant, item, millis, ok, poll_until};
 use prost_types::Duration;
 use proto::v1::{
     CancelRequest, ConfirmRequest, ExtendRequest, GetReservationRequest, Item, Reservation,
-    ReservationKey, ReservationState, ReserveOutcome,
+    ReservationKey, ReservationState, ReserveOutcome, ReturnUnitsRequest,
 };
 use tonic::{Code, Response, Status};
 
@@ -21,6 +21,10 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         row("neither or both of `reservation_id` and `key`", no_target),
         row("`hold_for` 0 or negative; beyond `max_hold`", hold_for),
+        row(
+            "return more than was sold; twice with one id; with one id and another quantity; of a held one",
+            returns,
+        ),
     ]
 }
 
@@ -28,6 +32,53 @@ const HOUR: Duration = Duration {
     seconds: 60 * 60,
     nanos: 0,
 };
+
+async fn returns(World { shop, mut ids, .. }: World) {
+    let limited = Item {
+        max_units_per_buyer: 3,
+        ..item("it")
+    };
+    shop.create(limited, 5).await;
+    let key = ids.key("it");
+    ok(shop.reserve(&key, 3).await);
+    let back = |request_id: &str, quantity, discard| ReturnUnitsRequest {
+        target: Some(Target::Key(key.clone()).into()),
+        request_id: request_id.into(),
+        quantity,
+        discard,
+    };
+    let send = async |request| shop.inventory().return_units(request).await;
+    let (one, two) = (ids.request(), ids.request());
+    let held = failure(send(back(&one, 1, false)).await);
+    held.is(Code::FailedPrecondition, "RESERVATION_HELD");
+    ok(shop.confirm(Target::Key(key.clone())).await);
+    let wrong = ReturnUnitsRequest {
+        target: None,
+        ..back("", 0, false)
+    };
+    failure(send(wrong).await).names(&["target", "request_id", "quantity"]);
+    let large = failure(send(back(&one, 4, false)).await);
+    large.is(Code::FailedPrecondition, "RETURN_TOO_LARGE");
+    assert_eq!(shop.units("it").await, [2, 0, 3]);
+
+    for _ in 0..2 {
+        let reply = ok(send(back(&one, 1, false)).await);
+        assert_eq!(reply.reservation.unwrap().returned_quantity, 1);
+        assert_eq!(shop.units("it").await, [3, 0, 2]);
+    }
+    let reused = failure(send(back(&one, 2, false)).await);
+    reused.is(Code::AlreadyExists, "REQUEST_ID_REUSED");
+    // A discarded unit is sold to nobody, and not the buyer's any more.
+    ok(send(back(&two, 1, true)).await);
+    assert_eq!(shop.units("it").await, [3, 0, 2]);
+    let again = ReservationKey {
+        buyer_id: key.buyer_id.clone(),
+        ..ids.key("it")
+    };
+    let reply = ok(shop.reserve(&again, 2).await);
+    assert_eq!(reply.outcome(), ReserveOutcome::Reserved);
+    shop.assert_sound("it").await;
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Op {

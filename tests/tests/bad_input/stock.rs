@@ -2,7 +2,8 @@
 
 use e2e::{failure, item, ok};
 use proto::v1::{
-    AdjustStockRequest, BatchGetStockRequest, BatchReserveRequest, ReserveOutcome, StockConsistency,
+    AdjustStockRequest, BatchGetStockRequest, BatchReserveRequest, ReserveOutcome, SetStockRequest,
+    StockConsistency,
 };
 use tonic::Code;
 
@@ -17,6 +18,10 @@ pub(crate) fn rows() -> Vec<Row> {
         row(
             "adjust twice with one id; with one id and another delta; above 2^53−1 in all",
             adjust_twice,
+        ),
+        row(
+            "set stock without `expected_total`; with a wrong one; below held + sold",
+            set_wrongly,
         ),
         row("batch of 0 / 513; one bad entry of 512", batches),
     ]
@@ -74,6 +79,39 @@ async fn adjust_twice(World { shop, mut ids, .. }: World) {
     assert_eq!(shop.units("it").await, [12, 0, 0]);
     ok(shop.adjust("it", TOTAL_MAX - 12, &ids.request()).await);
     assert_eq!(shop.units("it").await, [TOTAL_MAX, 0, 0]);
+    shop.assert_sound("it").await;
+}
+
+async fn set_wrongly(World { shop, mut ids, .. }: World) {
+    shop.create(item("it"), 5).await;
+    ok(shop.reserve(&ids.key("it"), 2).await);
+    let set = |total, expected_total, request_id: &str| SetStockRequest {
+        item_id: "it".into(),
+        total,
+        expected_total,
+        request_id: request_id.into(),
+        reason: String::new(),
+    };
+    let id = ids.request();
+    let send = async |request| shop.admin().set_stock(request).await;
+    failure(send(set(Some(5), None, &id)).await).names(&["expected_total"]);
+    failure(send(set(None, Some(-1), "x")).await).names(&["total", "expected_total", "request_id"]);
+    let refused = failure(send(set(Some(9), Some(4), &id)).await);
+    refused.is(Code::FailedPrecondition, "TOTAL_MISMATCH");
+    let refused = failure(send(set(Some(1), Some(5), &id)).await);
+    refused.is(Code::FailedPrecondition, "NOT_ENOUGH_AVAILABLE");
+    assert_eq!(shop.units("it").await, [3, 2, 0]);
+
+    // No refusal was recorded: the same id may succeed, and then once.
+    for replayed in [false, true] {
+        let done = ok(send(set(Some(9), Some(5), &id)).await);
+        assert_eq!(done.replayed, replayed);
+        assert_eq!(shop.units("it").await, [7, 2, 0]);
+    }
+    let reused = failure(send(set(Some(10), Some(9), &id)).await);
+    reused.is(Code::AlreadyExists, "REQUEST_ID_REUSED");
+    ok(send(set(Some(2), Some(9), &ids.request())).await);
+    assert_eq!(shop.units("it").await, [0, 2, 0]);
     shop.assert_sound("it").await;
 }
 

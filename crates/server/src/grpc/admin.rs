@@ -212,9 +212,19 @@ impl AdminService for Service {
 
     async fn set_stock(
         &self,
-        _: Request<v1::SetStockRequest>,
+        request: Request<v1::SetStockRequest>,
     ) -> Result<Response<v1::SetStockResponse>, Status> {
-        comes_later("SetStock")
+        let deadline = deadline_of(&request);
+        let set = async {
+            let ask = requests::set_stock(request.get_ref())?;
+            self.inventory
+                .set_stock(&ask.item, ask.total, ask.expected, ask.request, deadline)
+                .await
+        };
+        answer(set.await.map(|changed| v1::SetStockResponse {
+            stock: Some(replies::stock(&changed.stock, StockDetail::Full)),
+            replayed: changed.replayed,
+        }))
     }
 
     async fn delete_item(

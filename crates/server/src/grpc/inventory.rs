@@ -223,9 +223,16 @@ impl InventoryService for Service {
 
     async fn return_units(
         &self,
-        _: Request<v1::ReturnUnitsRequest>,
+        request: Request<v1::ReturnUnitsRequest>,
     ) -> Result<Response<v1::ReturnUnitsResponse>, Status> {
-        comes_later("ReturnUnits")
+        let deadline = deadline_of(&request);
+        let returned = async {
+            let (target, back) = requests::return_units(&self.inventory, request.get_ref())?;
+            self.inventory.return_units(&target, &back, deadline).await
+        };
+        answer(returned.await.map(|receipt| v1::ReturnUnitsResponse {
+            reservation: Some(replies::reservation(&receipt)),
+        }))
     }
 
     async fn batch_get_reservations(

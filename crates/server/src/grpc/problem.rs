@@ -273,6 +273,13 @@ impl From<Error> for Problem {
                 Self::new(FailedPrecondition, "HOLD_TOO_LONG", message)
                     .with("max_hold_for", &seconds(max_hold_for_ms))
             }
+            Error::ReturnTooLarge { left } => {
+                Self::new(FailedPrecondition, "RETURN_TOO_LARGE", message)
+                    .with("returnable_units", &left)
+            }
+            Error::TotalMismatch { total } => {
+                Self::new(FailedPrecondition, "TOTAL_MISMATCH", message).with("total", &total)
+            }
             Error::NotEnoughAvailable { available, held } => {
                 Self::new(FailedPrecondition, "NOT_ENOUGH_AVAILABLE", message)
                     .with("available_units", &available)

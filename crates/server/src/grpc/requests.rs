@@ -2,8 +2,8 @@
 //! named at once.
 
 use proto::v1;
-use shards::ids::{ItemId, Quantity, RequestId};
-use shards::inventory::{AuditLevel, Error, Inventory, Reserve, Target, spec};
+use shards::ids::{ItemId, Quantity, RequestId, TOTAL_MAX};
+use shards::inventory::{AuditLevel, Error, Inventory, Reserve, Return, Target, spec};
 use shards::machine::{ItemSpec, Selling};
 
 use super::fields::Fields;
@@ -44,6 +44,7 @@ target_fields!(
     v1::cancel_request::Target,
     v1::extend_request::Target,
     v1::get_reservation_request::Target,
+    v1::return_units_request::Target,
 );
 
 /// How much of the stock is wanted.
@@ -103,6 +104,22 @@ pub(super) fn extend(
         fields.breaks("hold_for", "must be at least 1ms");
     }
     fields.finish(target.zip(hold_for_ms))
+}
+
+pub(super) fn return_units(
+    inventory: &Inventory,
+    request: &v1::ReturnUnitsRequest,
+) -> Result<(Target, Return), Error> {
+    let mut fields = Fields::default();
+    let target = fields.target(inventory, request.target.as_ref().map(Into::into));
+    let id = fields.request_id("request_id", &request.request_id);
+    let quantity = fields.check("quantity", Quantity::new(request.quantity));
+    let back = id.zip(quantity).map(|(request_id, quantity)| Return {
+        request: request_id,
+        quantity,
+        discard: request.discard,
+    });
+    fields.finish(target.zip(back))
 }
 
 pub(super) fn get_stock(request: &v1::GetStockRequest) -> Result<(ItemId, StockDetail), Error> {
@@ -274,6 +291,46 @@ pub(super) fn adjust_stock(request: &v1::AdjustStockRequest) -> Result<AdjustSto
             request: id?,
         })
     })())
+}
+
+/// A new total of an item's stock.
+#[derive(Debug)]
+pub(super) struct SetStock {
+    pub(super) item: ItemId,
+    pub(super) total: u64,
+    pub(super) expected: u64,
+    pub(super) request: RequestId,
+}
+
+pub(super) fn set_stock(request: &v1::SetStockRequest) -> Result<SetStock, Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", &request.item_id);
+    let total = total(&mut fields, "total", request.total);
+    let expected = self::total(&mut fields, "expected_total", request.expected_total);
+    let id = fields.request_id("request_id", &request.request_id);
+    fields.text("reason", &request.reason);
+    fields.finish((|| {
+        Some(SetStock {
+            item: item?,
+            total: total?,
+            expected: expected?,
+            request: id?,
+        })
+    })())
+}
+
+fn total(fields: &mut Fields, field: &str, value: Option<i64>) -> Option<u64> {
+    let Some(value) = value else {
+        fields.breaks(field, "must be set (0 is allowed)");
+        return None;
+    };
+    let units = u64::try_from(value)
+        .ok()
+        .filter(|units| *units <= TOTAL_MAX);
+    if units.is_none() {
+        fields.breaks(field, "must be 0 to 9007199254740991");
+    }
+    units
 }
 
 /// Pause, resume and close all say which item and why.

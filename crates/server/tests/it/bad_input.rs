@@ -127,13 +127,11 @@ async fn rpcs_of_later_versions_are_unimplemented() {
     come_later!(inventory:
         batch_confirm BatchConfirmRequest,
         batch_cancel BatchCancelRequest,
-        return_units ReturnUnitsRequest,
         batch_get_reservations BatchGetReservationsRequest,
         watch_stock WatchStockRequest,
     );
     come_later!(admin:
         update_item UpdateItemRequest,
-        set_stock SetStockRequest,
         delete_item DeleteItemRequest,
         explain_reserve ExplainReserveRequest,
         list_reservations ListReservationsRequest,

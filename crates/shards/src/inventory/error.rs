@@ -37,6 +37,18 @@ pub enum Error {
         /// The longest that can be asked for now.
         max_hold_for_ms: u64,
     },
+    /// More units than are left to be returned.
+    #[error("only {left} units of this reservation are left to be returned")]
+    ReturnTooLarge {
+        /// What is left.
+        left: u32,
+    },
+    /// The total is not what the caller believes.
+    #[error("the total is {total}, not the expected one: read the stock again and decide anew")]
+    TotalMismatch {
+        /// What it is.
+        total: u64,
+    },
     /// More units than are there to take.
     #[error("only {available} units are available to be taken, {held} more are held")]
     NotEnoughAvailable {

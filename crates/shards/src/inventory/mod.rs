@@ -1,7 +1,7 @@
 //! The inventory: what callers ask for, carried out over a [`Store`]. Knows
 //! items, shards and procedures; knows neither the wire nor how a store works.
 //!
-//! - `reservations`: reserve, confirm, cancel, extend, get.
+//! - `reservations`: reserve, confirm, cancel, extend, return, get.
 //! - `items`: create, list, pause, resume, close; every procedure can be started
 //!   again from the catalog entry, by any server.
 //! - `stock`, `audit`: reading and changing stock, and proving it.
@@ -25,7 +25,7 @@ pub use error::Error;
 pub use spec::FieldError;
 pub use sweep::Swept;
 pub use types::{
-    Audit, AuditLevel, ItemPage, Receipt, Reserve, Reserved, SalePhase, ShardAudit, Stock,
+    Audit, AuditLevel, ItemPage, Receipt, Reserve, Reserved, Return, SalePhase, ShardAudit, Stock,
     StockChanged, Target, Verdict, seconds,
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::types::{Receipt, Reserve, Reserved, Target};
+use super::types::{Receipt, Reserve, Reserved, Return, Target};
 use super::{Error, Gone, Inventory, unexpected};
 use crate::hash;
 use crate::ids::{RecordKey, ShardKey, ShardNo};
@@ -133,6 +133,32 @@ impl Inventory {
             .await
     }
 
+    /// Takes sold units back, once per `request`, and lowers the buyer's count;
+    /// with `discard` they stay off sale.
+    ///
+    /// # Errors
+    /// As [`Inventory::confirm`]; [`Error::ReturnTooLarge`],
+    /// [`Error::RequestIdReused`].
+    pub async fn return_units(
+        &self,
+        target: &Target,
+        back: &Return,
+        deadline: Deadline,
+    ) -> Result<Receipt, Error> {
+        let Return {
+            request,
+            quantity,
+            discard,
+        } = *back;
+        self.after(target, deadline, |key| ShardOp::Return {
+            key,
+            request,
+            quantity,
+            discard,
+        })
+        .await
+    }
+
     /// Reads a reservation, also an ended one until it is purged.
     ///
     /// # Errors
@@ -243,6 +269,7 @@ impl Inventory {
             ShardReply::NotSelling(SaleNow::Deleting) => {
                 Error::ItemDeleting(place.entry.item.clone())
             }
+            ShardReply::ReturnTooLarge { left } => Error::ReturnTooLarge { left },
             ShardReply::HoldTooLong { max_hold_for_ms } => Error::HoldTooLong { max_hold_for_ms },
             other => unexpected(&other),
         }

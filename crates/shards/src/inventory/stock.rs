@@ -39,10 +39,34 @@ impl Inventory {
             delta,
             allow_partial,
         };
-        let reply = self
-            .ask_ledger(item, &ShardOp::Change { request, change }, deadline)
-            .await?;
-        match reply {
+        self.change_stock(item, request, change, deadline).await
+    }
+
+    /// Sets the total, if it is what the caller expects, once per request id.
+    ///
+    /// # Errors
+    /// As [`Inventory::adjust_stock`]; [`Error::TotalMismatch`].
+    pub async fn set_stock(
+        &self,
+        item: &ItemId,
+        total: u64,
+        expected: u64,
+        request: RequestId,
+        deadline: Deadline,
+    ) -> Result<StockChanged, Error> {
+        let change = StockChange::SetTotal { total, expected };
+        self.change_stock(item, request, change, deadline).await
+    }
+
+    async fn change_stock(
+        &self,
+        item: &ItemId,
+        request: RequestId,
+        change: StockChange,
+        deadline: Deadline,
+    ) -> Result<StockChanged, Error> {
+        let op = ShardOp::Change { request, change };
+        match self.ask_ledger(item, &op, deadline).await? {
             ShardReply::Changed {
                 applied,
                 replayed,
@@ -55,9 +79,14 @@ impl Inventory {
             ShardReply::Short { available, held } => {
                 Err(Error::NotEnoughAvailable { available, held })
             }
+            ShardReply::TotalMismatch { total } => Err(Error::TotalMismatch { total }),
             ShardReply::TotalTooLarge { total } => {
+                let field = match change {
+                    StockChange::Adjust { .. } => "delta",
+                    StockChange::SetTotal { .. } => "total",
+                };
                 let rule = format!("must keep the total at or below {TOTAL_MAX}; it is {total}");
-                Err(Error::Invalid(vec![FieldError::new("delta", rule)]))
+                Err(Error::Invalid(vec![FieldError::new(field, rule)]))
             }
             ShardReply::Reused => Err(Error::RequestIdReused),
             ShardReply::NotSelling(SaleNow::Deleting) => Err(Error::ItemDeleting(item.clone())),

@@ -71,6 +71,17 @@ pub enum Target {
     },
 }
 
+/// Sold units that come back.
+#[derive(Clone, Copy, Debug)]
+pub struct Return {
+    /// The caller's id of this return.
+    pub request: RequestId,
+    /// Units.
+    pub quantity: Quantity,
+    /// Keep them off sale: they are damaged.
+    pub discard: bool,
+}
+
 /// A reservation with its name, as an answer shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Receipt {

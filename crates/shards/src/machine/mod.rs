@@ -14,7 +14,8 @@
 //! - A refused Reserve or stock change leaves no record; a refused late Confirm
 //!   leaves LOST.
 //! - An operation first carries out what lapsed of the record that it names
-//!   (expiry, then purge), so no answer depends on a sweeper.
+//!   (expiry, then purge), so no answer depends on a sweeper. (One exception:
+//!   a retention raised after it had passed finds again what no sweep purged.)
 //! - ⚔ A Reserve that is short or over the limit, a late Confirm, a stock
 //!   change and a look first give back all that lapsed; if the batch's steps
 //!   do not suffice they answer AGAIN, never no.

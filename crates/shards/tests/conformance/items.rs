@@ -288,3 +288,29 @@ pub(crate) async fn stock_changes_happen_once(fixture: impl Fixture) {
         (Verdict::Sound, Some(3))
     );
 }
+
+pub(crate) async fn a_total_is_compared_and_set(fixture: impl Fixture) {
+    let server = fixture.server();
+    let id = item("sneaker");
+    create(&server, spec(5)).await;
+    granted(&server, "ann", 1, 3).await;
+    let mismatch = server.set_stock(&id, 9, 4, request(1), None).await;
+    assert_eq!(mismatch, Err(Error::TotalMismatch { total: 5 }));
+    let below = server.set_stock(&id, 2, 5, request(1), None).await;
+    assert_eq!(
+        below,
+        Err(Error::NotEnoughAvailable {
+            available: 2,
+            held: 3
+        })
+    );
+    for replayed in [false, true] {
+        let done = server.set_stock(&id, 9, 5, request(1), None).await.unwrap();
+        assert_eq!(
+            (done.applied, done.replayed, done.stock.available),
+            (4, replayed, 6)
+        );
+    }
+    server.set_stock(&id, 3, 9, request(2), None).await.unwrap();
+    assert_eq!(stock(&server).await, (0, 3, 0));
+}

@@ -53,6 +53,7 @@ macro_rules! all_behaviours {
                 every_item_is_listed_once,
                 a_lost_shard_is_a_loss_and_never_an_empty_one,
                 stock_changes_happen_once,
+                a_total_is_compared_and_set,
             }
             reservations {
                 the_same_ids_get_the_same_reservation,
@@ -61,6 +62,7 @@ macro_rules! all_behaviours {
                 a_lapsed_hold_is_free_at_once,
                 a_cancel_that_comes_first_forbids_its_reserve,
                 a_late_confirm_takes_units_anew_or_loses_for_good,
+                sold_units_come_back_once,
                 a_purged_reservations_ids_are_new,
                 a_sale_sells_exactly_what_it_has,
             }

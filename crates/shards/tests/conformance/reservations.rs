@@ -1,11 +1,11 @@
 //! Reserve and what follows it, over a store.
 
-use shards::ids::{BuyerId, RequestId};
-use shards::inventory::{AuditLevel, Error, Reserved, SalePhase, Target, Verdict};
+use shards::ids::{BuyerId, Quantity, RequestId};
+use shards::inventory::{AuditLevel, Error, Reserved, Return, SalePhase, Target, Verdict};
 use shards::machine::State;
 
 use crate::fixture::{
-    Fixture, ask, by_id, by_key, create, granted, item, reserve, spec, state, stock,
+    Fixture, ask, by_id, by_key, create, granted, item, request, reserve, spec, state, stock,
 };
 
 pub(crate) async fn the_same_ids_get_the_same_reservation(mut fixture: impl Fixture) {
@@ -124,6 +124,45 @@ pub(crate) async fn a_late_confirm_takes_units_anew_or_loses_for_good(fixture: i
         assert_eq!(state(&receipt), State::Lost);
     }
     assert_eq!(stock(&server).await, (0, 1, 1));
+}
+
+pub(crate) async fn sold_units_come_back_once(fixture: impl Fixture) {
+    let server = fixture.server();
+    create(&server, spec(3)).await;
+    granted(&server, "ann", 1, 3).await;
+    let back = |n, quantity, discard| Return {
+        request: request(n),
+        quantity: Quantity::new(quantity).unwrap(),
+        discard,
+    };
+    let target = by_key("ann", 1);
+    let held = server.return_units(&target, &back(9, 1, false), None).await;
+    assert!(matches!(held, Err(Error::WrongState(_))), "{held:?}");
+    server.confirm(&target, false, None).await.unwrap();
+    for _ in 0..2 {
+        let receipt = server
+            .return_units(&target, &back(9, 1, false), None)
+            .await
+            .unwrap();
+        assert_eq!(receipt.reservation.record.returned, 1);
+        assert_eq!(stock(&server).await, (1, 0, 2));
+    }
+    let reused = server.return_units(&target, &back(9, 1, true), None).await;
+    assert_eq!(reused, Err(Error::RequestIdReused));
+    let large = server
+        .return_units(&target, &back(10, 3, false), None)
+        .await;
+    assert_eq!(large, Err(Error::ReturnTooLarge { left: 2 }));
+    server
+        .return_units(&target, &back(11, 2, true), None)
+        .await
+        .unwrap();
+    assert_eq!(stock(&server).await, (1, 0, 2));
+    let audit = server
+        .audit(&item("sneaker"), AuditLevel::Records, None)
+        .await
+        .unwrap();
+    assert_eq!(audit.verdict, Verdict::Sound, "{:?}", audit.violations);
 }
 
 pub(crate) async fn a_purged_reservations_ids_are_new(fixture: impl Fixture) {
