@@ -1,7 +1,7 @@
 //! The harness of the tests over gRPC: starts real servers as processes, waits
 //! until they are ready, talks to them, and ends them.
 //!
-//! ```ignore
+//! ```text
 //! #[tokio::test]
 //! async fn a_sale() {
 //!     let server = Server::start(e2e::holdfast!()).await;
@@ -46,7 +46,7 @@ pub use failure::{Failure, failure, ok};
 pub use http2::Http2;
 pub use ids::{Ids, seed};
 pub use raw::raw_unary;
-pub use server::{Server, Setup};
+pub use server::{Killer, Server, Setup};
 pub use shop::{Instant, Shop, instant, item, millis};
 pub use wait::{PATIENCE, poll_until, within};
 pub use wire::Wire;

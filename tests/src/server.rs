@@ -103,6 +103,17 @@ impl Setup {
     }
 }
 
+/// Kills one server, at once and from anywhere; see [`Server::killer`].
+#[derive(Clone, Copy, Debug)]
+pub struct Killer(Pid);
+
+impl Killer {
+    /// `kill -9`, without waiting for the end.
+    pub fn kill_9(self) {
+        kill_process(self.0, Signal::KILL).expect("a child to kill");
+    }
+}
+
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
@@ -174,6 +185,12 @@ impl Server {
     pub async fn assert_clean_exit(&mut self) {
         let status = self.exit_status().await;
         assert_eq!(status.code(), Some(0), "{status}");
+    }
+
+    /// What kills it while others hold it. For as long as this server lives:
+    /// its process id is its own until then.
+    pub fn killer(&self) -> Killer {
+        Killer(Pid::from_child(&self.child))
     }
 
     /// `kill -9`: it gets no chance to do anything more.

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use client::Target;
-use e2e::{Failure, Ids, Shop, instant, millis};
-use proto::v1::{Reservation, ReservationKey, ReservationState, ReserveOutcome};
+use e2e::{Failure, Ids, Killer, Shop, instant, millis};
+use proto::v1::{
+    BatchReserveRequest, Reservation, ReservationKey, ReservationState, ReserveOutcome,
+};
 use tokio::sync::watch;
 use tonic::{Response, Status};
 
@@ -15,6 +17,10 @@ use crate::log::{Adjustment, Hold, Log, Op, Sighting};
 /// How many of the last requests of all callers are looked at by others: about
 /// as many as are under way.
 const RECENT_MAX: usize = 12;
+/// The item of [`crowd`].
+pub(crate) const CROWDED: &str = "crowded";
+/// Reserves of one batch of [`crowd`].
+const CROWD: usize = 256;
 /// How many holds a caller keeps open; more are ended first.
 const OPEN_MAX: usize = 20;
 
@@ -35,6 +41,28 @@ impl Recent {
         let mut all = self.0.lock().unwrap();
         let all = all.make_contiguous();
         (!all.is_empty()).then(|| ids.one_of(all).clone())
+    }
+}
+
+/// When to kill the server: counted in answers, over all callers.
+#[derive(Clone, Debug)]
+pub(crate) struct Moment {
+    /// The answer that it comes with or after.
+    pub at: u64,
+    /// How many there have been.
+    pub answers: watch::Sender<u64>,
+    /// Kills with that very answer: if anything is answered before it is on
+    /// disk, its commit is under way just then.
+    pub killer: Option<Killer>,
+}
+
+impl Moment {
+    fn answered(&self) {
+        self.answers.send_modify(|count| *count += 1);
+        let killer = self.killer.filter(|_| *self.answers.borrow() == self.at);
+        if let Some(killer) = killer {
+            killer.kill_9();
+        }
     }
 }
 
@@ -93,6 +121,19 @@ async fn ask(shop: &Shop, hold: &Hold, op: Op) -> Result<Answer, Unknown> {
     }
 }
 
+/// Buys and buys, in large batches, until the server is gone. Nobody logs this;
+/// it makes commits large, so that there is time to be killed before their end.
+pub(crate) async fn crowd(shop: Shop, mut ids: Ids) {
+    loop {
+        let keys = (0..CROWD).map(|_| ids.key(CROWDED));
+        let requests = keys.map(|key| Shop::request(&key, 1)).collect();
+        let batch = BatchReserveRequest { requests };
+        if shop.inventory().batch_reserve(batch).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Whoever calls, and what they know.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -109,22 +150,17 @@ impl Caller {
     }
 
     /// Works until an answer does not come. Every answer is counted.
-    pub(crate) async fn work(
-        &mut self,
-        shop: &Shop,
-        answers: &watch::Sender<u64>,
-        recent: &Recent,
-    ) {
+    pub(crate) async fn work(&mut self, shop: &Shop, moment: &Moment, recent: &Recent) {
         loop {
-            let done = match self.ids.between(0..20) {
+            let done = match self.ids.between(0..40) {
                 0 => self.adjust(shop).await,
-                1..7 => self.look(shop, recent).await,
+                1..13 => self.look(shop, recent).await,
                 _ => self.buy_or_go_on(shop, recent).await,
             };
             if done.is_err() {
                 return;
             }
-            answers.send_modify(|count| *count += 1);
+            moment.answered();
         }
     }
 

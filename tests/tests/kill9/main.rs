@@ -16,21 +16,25 @@ mod callers;
 mod check;
 mod log;
 
+use std::ops::RangeInclusive;
+
 use e2e::{Ids, Server, Setup, Shop, holdfast, item, millis, within};
 use proto::v1::{Item, ReservationState};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 
-use callers::{Caller, Recent};
+use callers::{CROWDED, Caller, Moment, Recent, crowd};
 use check::{check, check_totals};
 use log::{Adjustment, Hold, Log, Sighting};
 
 /// How often the server is killed; `HOLDFAST_TEST_KILL9_ROUNDS` overrides it.
 const ROUNDS: u32 = 32;
+/// After so many a new store is begun: the whole log is checked each time.
+const ROUNDS_OF_A_STORE: usize = 16;
 /// Callers at the same time.
 const CALLERS: usize = 16;
 /// Most answers between two kills; the moment is drawn anew for each.
-const ANSWERS_MAX: u64 = 800;
+const ANSWERS_MAX: u64 = 500;
 
 /// What is on sale: id, stock at the start, settings.
 fn items() -> Vec<(i64, Item)> {
@@ -60,41 +64,52 @@ async fn open(shop: &Shop) {
     for (stock, item) in items() {
         shop.create(item, stock).await;
     }
+    shop.create(item(CROWDED), 1_000_000_000).await;
 }
 
-/// Lets callers work until this many answers have come, and then a moment
-/// more; the server is dead when it returns, and the callers have noticed.
+/// Lets callers work up to a random answer, and kills the server with that
+/// answer or a moment later; it is dead when this returns, and the callers have
+/// noticed.
 async fn work_until_killed(
     server: &mut Server,
     callers: Vec<Caller>,
     ids: &mut Ids,
 ) -> Vec<Caller> {
     let (answers, mut answered) = watch::channel(0);
+    let with_the_answer = ids.between(0..4) > 0;
+    let moment = Moment {
+        at: ids.between(1..ANSWERS_MAX),
+        answers,
+        killer: with_the_answer.then(|| server.killer()),
+    };
     let recent = Recent::default();
     let mut at_work = JoinSet::new();
     for mut caller in callers {
-        let (shop, answers, recent) = (server.shop(), answers.clone(), recent.clone());
+        let (shop, moment, recent) = (server.shop(), moment.clone(), recent.clone());
         at_work.spawn(async move {
-            caller.work(&shop, &answers, &recent).await;
+            caller.work(&shop, &moment, &recent).await;
             caller
         });
     }
-    let moment = ids.between(0..ANSWERS_MAX);
-    let reached = answered.wait_for(|count| *count >= moment);
+    let mut others = JoinSet::new();
+    others.spawn(crowd(server.shop(), ids.fork()));
+    let reached = answered.wait_for(|count| *count >= moment.at);
     within("answers", reached).await.expect("callers at work");
-    // Not always with an answer on its way: somewhere within the next batch.
+    // Somewhere within the next commit, or the one after.
     for _ in 0..ids.between(0..200) {
         yield_now().await;
     }
     server.kill_9();
+    within("a crowd that notices", others.join_all()).await;
     within("callers that notice", at_work.join_all()).await
 }
 
 /// Holds every caller's log against the server; what is found wrong.
 async fn check_all(shop: &Shop, callers: &[Caller]) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (_, item) in items() {
-        let audit = shop.audit(&item.item_id).await;
+    let ids = items().into_iter().map(|(_, item)| item.item_id);
+    for id in ids.chain([CROWDED.into()]) {
+        let audit = shop.audit(&id).await;
         if audit.verdict().as_str_name() != "AUDIT_VERDICT_SOUND" {
             wrong.push(format!("{audit:?}"));
         }
@@ -131,22 +146,28 @@ fn all_of(callers: &[Caller]) -> Log {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_unknown_is_half_done() {
-    let rounds = std::env::var("HOLDFAST_TEST_KILL9_ROUNDS").map_or(ROUNDS, |rounds| {
+    let kills = std::env::var("HOLDFAST_TEST_KILL9_ROUNDS").map_or(ROUNDS, |rounds| {
         rounds
             .parse()
             .expect("HOLDFAST_TEST_KILL9_ROUNDS is a number")
     });
     let mut ids = Ids::seeded();
+    for first in (1..=kills).step_by(ROUNDS_OF_A_STORE) {
+        let end = kills.min(first - 1 + u32::try_from(ROUNDS_OF_A_STORE).unwrap());
+        kill_one_store(first..=end, &mut ids).await;
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what a failure was preceded by")]
+async fn kill_one_store(rounds: RangeInclusive<u32>, ids: &mut Ids) {
     let mut server = Setup::new(holdfast!()).start().await;
     open(&server.shop()).await;
     let mut callers: Vec<_> = (0..CALLERS).map(|_| Caller::new(ids.fork())).collect();
-
-    for round in 1..=rounds {
-        callers = work_until_killed(&mut server, callers, &mut ids).await;
+    for round in rounds {
+        callers = work_until_killed(&mut server, callers, ids).await;
         server = server.restart().await;
         let shop = server.shop();
-        let log = all_of(&callers);
-        println!("kill {round}: {}", log.summary());
+        println!("kill {round}: {}", all_of(&callers).summary());
 
         let wrong = check_all(&shop, &callers).await;
         assert!(wrong.is_empty(), "after kill {round}: {wrong:#?}");
