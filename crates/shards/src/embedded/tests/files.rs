@@ -96,6 +96,18 @@ async fn a_file_that_vanishes_is_not_replaced() {
     assert!(ask(&store, reserve(3)).await.is_err());
 }
 
+/// Commits into a file that nobody can find again succeed: it is noticed
+/// although none fails.
+#[tokio::test]
+async fn a_file_that_vanishes_is_noticed_though_commits_succeed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    ask(&store, create(5)).await.unwrap();
+    fs::remove_file(dir.path().join("holdfast.db")).unwrap();
+    until_unavailable(&store).await;
+    assert!(!dir.path().join("holdfast.db").exists());
+}
+
 #[test]
 fn a_removed_or_replaced_file_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
