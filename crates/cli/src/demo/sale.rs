@@ -181,14 +181,7 @@ impl Sale {
                 .await
                 .map(|_| Told::Cancelled)
         } else {
-            let target = Some(Target::Id(id.to_owned()).into());
-            client
-                .confirm(ConfirmRequest {
-                    target,
-                    reacquire: false,
-                })
-                .await
-                .map(|_| Told::Confirmed)
+            confirm(client, id).await.map(|()| Told::Confirmed)
         };
         match told {
             Ok(told) => self.log().told(id, told),
@@ -201,13 +194,7 @@ impl Sale {
             // Whatever they have, this is more than they may have.
             let reply = self.press_button(client, buyer, LIMIT).await?;
             if let Some(more) = reply.reservation {
-                let target = Some(Target::Id(more.reservation_id.clone()).into());
-                client
-                    .confirm(ConfirmRequest {
-                        target,
-                        reacquire: false,
-                    })
-                    .await?;
+                confirm(client, &more.reservation_id).await?;
                 self.log().told(&more.reservation_id, Told::Confirmed);
             }
         }
@@ -283,4 +270,12 @@ impl Sale {
 )]
 pub(super) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+async fn confirm(client: &Client, id: &str) -> Result<(), Error> {
+    let request = ConfirmRequest {
+        target: Some(Target::Id(id.to_owned()).into()),
+        reacquire: false,
+    };
+    client.confirm(request).await.map(drop)
 }

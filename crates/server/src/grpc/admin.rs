@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proto::v1;
 use proto::v1::admin_service_server::AdminService;
+use shards::ids::ItemId;
 use shards::inventory::{Error, Inventory};
 use shards::machine::Entry;
 use tonic::{Request, Response, Status};
@@ -46,6 +47,21 @@ impl Service {
             Ok(Err(error)) => Err(Problem::from(error).into()),
             Err(tasks::CutOff) => Err(Problem::cut_off().into()),
         }
+    }
+
+    /// Pause, resume and close: they differ in what is asked of the inventory.
+    async fn change_state<F>(
+        &self,
+        item_id: &str,
+        reason: &str,
+        change: impl FnOnce(Arc<Inventory>, ItemId, String) -> F,
+    ) -> Result<Option<v1::Item>, Status>
+    where
+        F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
+    {
+        let (item, reason) = requests::change_of_state(item_id, reason).map_err(Problem::from)?;
+        self.procedure(|inventory| change(inventory, item, reason))
+            .await
     }
 }
 
@@ -135,13 +151,11 @@ impl AdminService for Service {
         request: Request<v1::PauseItemRequest>,
     ) -> Result<Response<v1::PauseItemResponse>, Status> {
         let deadline = deadline_of(&request);
-        let request = request.get_ref();
-        let (item, reason) =
-            requests::change_of_state(&request.item_id, &request.reason).map_err(Problem::from)?;
+        let v1::PauseItemRequest { item_id, reason } = request.get_ref();
         let item = self
-            .procedure(
-                |inventory| async move { inventory.pause_item(&item, &reason, deadline).await },
-            )
+            .change_state(item_id, reason, |inventory, item, reason| async move {
+                inventory.pause_item(&item, &reason, deadline).await
+            })
             .await?;
         Ok(Response::new(v1::PauseItemResponse { item }))
     }
@@ -151,13 +165,11 @@ impl AdminService for Service {
         request: Request<v1::ResumeItemRequest>,
     ) -> Result<Response<v1::ResumeItemResponse>, Status> {
         let deadline = deadline_of(&request);
-        let request = request.get_ref();
-        let (item, reason) =
-            requests::change_of_state(&request.item_id, &request.reason).map_err(Problem::from)?;
+        let v1::ResumeItemRequest { item_id, reason } = request.get_ref();
         let item = self
-            .procedure(
-                |inventory| async move { inventory.resume_item(&item, &reason, deadline).await },
-            )
+            .change_state(item_id, reason, |inventory, item, reason| async move {
+                inventory.resume_item(&item, &reason, deadline).await
+            })
             .await?;
         Ok(Response::new(v1::ResumeItemResponse { item }))
     }
@@ -167,13 +179,11 @@ impl AdminService for Service {
         request: Request<v1::CloseItemRequest>,
     ) -> Result<Response<v1::CloseItemResponse>, Status> {
         let deadline = deadline_of(&request);
-        let request = request.get_ref();
-        let (item, reason) =
-            requests::change_of_state(&request.item_id, &request.reason).map_err(Problem::from)?;
+        let v1::CloseItemRequest { item_id, reason } = request.get_ref();
         let item = self
-            .procedure(
-                |inventory| async move { inventory.close_item(&item, &reason, deadline).await },
-            )
+            .change_state(item_id, reason, |inventory, item, reason| async move {
+                inventory.close_item(&item, &reason, deadline).await
+            })
             .await?;
         Ok(Response::new(v1::CloseItemResponse { item }))
     }

@@ -84,9 +84,7 @@ impl Shared {
             return Err(StoreError::Unavailable("it is being closed".into()));
         }
         if !self.serving() {
-            return Err(StoreError::Unavailable(
-                "it is being opened again after a failed write".into(),
-            ));
+            return Err(opening_again());
         }
         if queue.waiting.len() >= self.queue_len_max {
             return Err(StoreError::Overloaded);
@@ -347,8 +345,10 @@ fn refuse_overdue(batch: &mut Vec<Waiting>) {
 
 fn refuse(queued: Vec<Waiting>) {
     for waiting in queued {
-        waiting.answer(Err(StoreError::Unavailable(
-            "it is being opened again after a failed write".into(),
-        )));
+        waiting.answer(Err(opening_again()));
     }
+}
+
+fn opening_again() -> StoreError {
+    StoreError::Unavailable("it is being opened again after a failed write".into())
 }

@@ -55,10 +55,10 @@ impl Inventory {
                     .finish_create(*entry, deadline)
                     .await
                     .map_err(Error::half_done)?;
-                Ok(self.remember(entry, asked))
+                Ok(self.views.put(entry, asked))
             }
             CatalogReply::Entry(entry) if entry.life == Life::Live => {
-                Ok(self.remember(*entry, asked))
+                Ok(self.views.put(*entry, asked))
             }
             CatalogReply::Entry(_) => Err(Error::ItemDeleting(item)),
             CatalogReply::Exists(entry) if entry.life == Life::Deleting => {
@@ -272,7 +272,7 @@ impl Inventory {
             };
             match self.ask_catalog(stripe, update, deadline).await? {
                 CatalogReply::Entry(entry) => {
-                    let entry = self.remember(*entry, asked);
+                    let entry = self.views.put(*entry, asked);
                     return self.spread(&entry, asked, deadline).await;
                 }
                 // Somebody else changed or re-created it: look again.
@@ -325,7 +325,7 @@ impl Inventory {
             .await
             .map_err(Error::half_done)?
         {
-            CatalogReply::Entry(entry) => Ok(self.remember(*entry, asked)),
+            CatalogReply::Entry(entry) => Ok(self.views.put(*entry, asked)),
             CatalogReply::NotFound => Err(Error::ItemNotFound(entry.item.clone())),
             other => Err(unexpected(&other)),
         }

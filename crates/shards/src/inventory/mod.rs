@@ -19,7 +19,7 @@ mod types;
 mod view;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use error::Error;
 pub use spec::FieldError;
@@ -192,10 +192,6 @@ impl Inventory {
             }
             other => Err(unexpected(&other)),
         }
-    }
-
-    fn remember(&self, entry: Entry, asked: Instant) -> Arc<Entry> {
-        self.views.put(entry, asked)
     }
 }
 

@@ -105,7 +105,7 @@ impl Inventory {
         if entry.life == Life::Creating {
             let asked = read_clock();
             let entry = self.finish_create(entry, None).await?;
-            self.remember(entry, asked);
+            self.views.put(entry, asked);
             return Ok(Swept { resumed: 1, ..done });
         }
         if entry.spread < entry.version {
