@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::error::OpenError;
+use super::figures::Commits;
 use super::journal::{Disk, Opened};
 use super::row::{Row, StripePart};
 use crate::ids::{STRIPES, StripeNo};
@@ -141,6 +142,7 @@ pub(super) struct Engine {
     pub disk: Box<dyn Disk>,
     pub clock: Box<dyn Clock>,
     pub space: Space,
+    pub commits: Commits,
 }
 
 /// Watches the free space of the disk, now and then.
@@ -250,11 +252,13 @@ impl Engine {
                 stripes: parts,
             };
             let body = row.encode(opened.next).map_err(|error| error.to_string())?;
+            let begun = Commits::begin();
             opened
                 .journal
                 .commit(opened.next, &body)
                 .map_err(|error| error.to_string())?;
             opened.next += 1;
+            self.commits.done(&begun, batch.len());
         }
         // ⚔ From here on it is on disk: readings, too, were of what is now.
         for (waiting, reply) in batch.drain(..).zip(replies) {

@@ -6,7 +6,8 @@
 //! read from the file but when it is opened.
 //!
 //! - `row`: the format; `journal`: the file, all that knows SQLite;
-//!   `engine`: the writer's loop; `error`: why it cannot be opened.
+//!   `engine`: the writer's loop; `error`: why it cannot be opened; `figures`:
+//!   what it counts.
 //!
 //! In the directory: `holdfast.db` with its `-wal` and `-shm` (SQLite's tools
 //! may copy them while the server runs), and `lock`, which keeps a second
@@ -17,6 +18,7 @@
 
 mod engine;
 mod error;
+mod figures;
 mod journal;
 mod row;
 #[cfg(test)]
@@ -84,7 +86,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the store, or makes one where there is none.
+    /// Opens the store, or makes one where there is none. Its commits are
+    /// counted by the `metrics` recorder in force on this thread, if any.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed then.
@@ -118,6 +121,7 @@ impl Embedded {
             disk,
             clock,
             space,
+            commits: figures::Commits::of_this_recorder(),
         };
         let opened = engine.open()?;
         let identity = opened.stripes[0].guard.identity;
