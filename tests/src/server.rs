@@ -66,6 +66,7 @@ impl Setup {
         let log = home.path().join(format!("server-{started}.log"));
         let data = data_dir.to_str().expect("a path in UTF-8");
         let mut args = vec!["serve", "--listen", &self.listen, "--data-dir", data];
+        args.extend(["--http-listen", "127.0.0.1:0"]);
         args.extend(self.args.iter().map(String::as_str));
         let mut command = self.binary.command(&args);
         command
@@ -90,15 +91,18 @@ impl Setup {
             child,
             reader: Some(reader),
             address: String::new(),
+            http_authority: String::new(),
         };
         let first = within("the server's first line", lines.recv()).await;
-        let address = first.as_deref().and_then(|line| {
-            let (address, dir) = line
-                .strip_prefix("holdfast is listening on ")?
-                .split_once(", ")?;
-            (dir == format!("data in {}", server.data_dir.display())).then(|| address.to_owned())
+        let addresses = first.as_deref().and_then(|line| {
+            let line = line.strip_prefix("holdfast is listening on ")?;
+            let (grpc, line) = line.split_once(", metrics on http://")?;
+            let (http, dir) = line.split_once(", ")?;
+            let is_its_own = dir == format!("data in {}", server.data_dir.display());
+            is_its_own.then(|| (grpc.to_owned(), http.to_owned()))
         });
-        server.address = address.unwrap_or_else(|| panic!("said {first:?} when it started"));
+        (server.address, server.http_authority) =
+            addresses.unwrap_or_else(|| panic!("said {first:?} when it started"));
         server
     }
 }
@@ -124,6 +128,7 @@ pub struct Server {
     child: Child,
     reader: Option<JoinHandle<()>>,
     address: String,
+    http_authority: String,
 }
 
 impl Server {
@@ -140,6 +145,11 @@ impl Server {
     /// The same as `host:port`.
     pub fn authority(&self) -> &str {
         self.address.trim_start_matches("http://")
+    }
+
+    /// Where it has metrics and health, as `host:port`.
+    pub fn http_authority(&self) -> &str {
+        &self.http_authority
     }
 
     /// Its directory.

@@ -13,7 +13,7 @@ use crate::demo::DemoArgs;
 use crate::environment;
 use crate::exit;
 use crate::printer::Format;
-use crate::serve::LogFormat;
+use crate::serve::{HttpListen, LogFormat};
 use crate::time::{parse_duration, parse_positive_duration};
 
 /// What holds for all commands and is said at the end of the help.
@@ -90,6 +90,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051", value_parser = parse_listen)]
     pub(crate) listen: SocketAddr,
 
+    /// The same for plain HTTP, which has /metrics for Prometheus, and /healthz
+    /// and /readyz for probes; `off` for none. Not for the open internet
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9464", value_parser = parse_http_listen)]
+    pub(crate) http_listen: HttpListen,
+
     /// Where the store lives; made if it is not there
     #[arg(long, value_name = "DIR", default_value = "./holdfast-data")]
     pub(crate) data_dir: PathBuf,
@@ -127,6 +132,15 @@ fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "write an IP address and a port, as in 127.0.0.1:50051 or [::]:50051")
 }
 
+fn parse_http_listen(text: &str) -> Result<HttpListen, &'static str> {
+    if text == "off" {
+        return Ok(HttpListen::Off);
+    }
+    text.parse()
+        .map(HttpListen::On)
+        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:9464 or [::]:9464, or off")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::FromArgMatches;
@@ -159,6 +173,8 @@ mod tests {
             panic!("serve is Serve")
         };
         assert_eq!(args.listen.to_string(), "127.0.0.1:50051");
+        let http = HttpListen::On(SocketAddr::from(([127, 0, 0, 1], 9464)));
+        assert_eq!(args.http_listen, http);
         assert_eq!(args.data_dir, PathBuf::from("./holdfast-data"));
         assert_eq!(args.drain_grace, Duration::from_secs(5));
         assert_eq!(args.drain_deadline, Duration::from_secs(25));
@@ -185,6 +201,8 @@ mod tests {
             "holdfast confirm --item sneaker --buyer ada --request-id 7",
             "holdfast extend sneaker.AE --for 5m",
             "holdfast health store",
+            "holdfast serve --listen [::]:50051 --http-listen [::]:9464",
+            "holdfast serve --http-listen off",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -210,6 +228,7 @@ mod tests {
                 "holdfast serve --listen localhost:50051",
                 "IP address and a port",
             ),
+            ("holdfast serve --http-listen 9464", "or off"),
             ("holdfast serve --adr x", "--"),
             ("holdfast rezerve sneaker ada", "reserve"),
             ("holdfast stock adjust sneaker much", "DELTA"),

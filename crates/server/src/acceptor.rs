@@ -17,6 +17,8 @@ use crate::seldom::Seldom;
 /// How long to wait when the system has no room for another connection: some
 /// must be closed first, and nothing tells when.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(50);
+/// How often that is worth a line.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where a worker takes its connections from. Dropping it tells the worker
 /// that no more will come.
@@ -29,34 +31,60 @@ pub(crate) struct Inbox {
     pub(crate) connections: mpsc::UnboundedSender<Accepted>,
 }
 
+/// A listening port that goes on whatever happens to single connections.
+#[derive(Debug)]
+pub(crate) struct Port {
+    listener: TcpListener,
+    complaints: Seldom,
+}
+
+impl Port {
+    pub(crate) fn new(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            complaints: Seldom::every(COMPLAINT_INTERVAL),
+        }
+    }
+
+    /// The next connection.
+    pub(crate) async fn next(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => self.get_over(error).await,
+            }
+        }
+    }
+
+    /// Waits as long as is right after this error.
+    async fn get_over(&mut self, error: io::Error) {
+        // The client's doing, or over already: the next one is waiting.
+        if is_about_one_connection(&error) {
+            tracing::debug!(%error, "a connection ended before it was served");
+            return;
+        }
+        // No open files or no memory left: those that are served go on, and
+        // accepting at full speed would only burn the core that serves them.
+        if let Some(kept_back) = self.complaints.now(clock::now()) {
+            tracing::warn!(%error, kept_back, "connections cannot be accepted");
+        }
+        clock::after(NO_ROOM_PAUSE).await;
+    }
+}
+
 /// Accepts until the server closes; then the port is closed, and the workers
 /// know that no more will come.
 pub(crate) async fn accept(listener: TcpListener, inboxes: Vec<Inbox>, life: Lifecycle) {
     let mut closing = std::pin::pin!(life.reached(Phase::Closing));
-    let mut complaints = Seldom::every(Duration::from_secs(10));
+    let mut port = Port::new(listener);
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             () = &mut closing => return,
-            accepted = listener.accept() => accepted,
+            stream = port.next() => stream,
         };
-        let error = match accepted {
-            Ok((stream, _)) => match hand_over(stream, &inboxes) {
-                Ok(()) => continue,
-                Err(error) => error,
-            },
-            Err(error) => error,
-        };
-        // The client's doing, or over already: the next one is waiting.
-        if is_about_one_connection(&error) {
-            tracing::debug!(%error, "a connection ended before it was served");
-            continue;
+        if let Err(error) = hand_over(stream, &inboxes) {
+            port.get_over(error).await;
         }
-        // No open files or no memory left: those that are served go on, and
-        // accepting at full speed would only burn the core that serves them.
-        if let Some(kept_back) = complaints.now(clock::now()) {
-            tracing::warn!(%error, kept_back, "connections cannot be accepted");
-        }
-        clock::after(NO_ROOM_PAUSE).await;
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Config {
 pub struct Listeners {
     /// gRPC.
     pub grpc: TcpListener,
+    /// Plain HTTP: `/metrics`, `/healthz` and `/readyz`, for machines that
+    /// watch this server. `None` = not served.
+    pub http: Option<TcpListener>,
 }
 
 /// How to leave.

@@ -12,9 +12,15 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The listening socket does not work.
-    #[error("the gRPC port cannot be listened on: {0}")]
-    Listen(#[source] io::Error),
+    /// A listening socket does not work.
+    #[error("the {port} port cannot be listened on: {cause}")]
+    Listen {
+        /// Which.
+        port: &'static str,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// The system gives no thread or no event queue.
     #[error("the server's threads cannot be started: {0}")]
     Threads(#[source] io::Error),

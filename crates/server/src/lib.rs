@@ -8,6 +8,7 @@
 //! - `lifecycle`: how far that life has come, for all who must know.
 //! - `acceptor`, `connection`, `worker`: one acceptor, one runtime per core.
 //! - `grpc`: the contract. tonic types stay inside that folder.
+//! - `http`: the plain port for metrics and probes; `figures`: what is counted.
 //! - `sweeper`: what ends by itself; `tasks`: the one place that spawns;
 //!   `clock`: the one place that reads the clock.
 
@@ -16,7 +17,9 @@ mod clock;
 mod config;
 mod connection;
 mod error;
+mod figures;
 mod grpc;
+mod http;
 mod lifecycle;
 mod run;
 mod seldom;

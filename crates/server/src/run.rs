@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -13,14 +14,19 @@ use crate::acceptor::accept;
 use crate::clock;
 use crate::config::{Config, Drain, Listeners};
 use crate::error::RunError;
-use crate::grpc::{About, Services};
+use crate::figures::Figures;
+use crate::grpc::{About, Health, Services};
+use crate::http::{self, Pages};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::sweeper::{SWEEP_INTERVAL, sweep};
-use crate::tasks::Tasks;
+use crate::tasks::{CutOff, Tasks, blocking};
 use crate::worker::{Workers, runtime};
 
 /// Serves until `shutdown` says how to leave, then drains; returns when the
 /// store is closed. `ready` is told the address once it is served.
+///
+/// The HTTP port answers first and last: probes see a store that is being opened
+/// and a drain for what they are.
 ///
 /// The drain: health says `NOT_SERVING` at once; for `drain_grace` everything
 /// is served as before (not with [`Drain::AtOnce`]); then the port is closed,
@@ -40,36 +46,52 @@ pub fn run(
     ready: impl FnOnce(SocketAddr) + Send,
     shutdown: impl Future<Output = Drain> + Send + 'static,
 ) -> Result<(), RunError> {
-    let store = Arc::new(Embedded::open(Options::new(config.data_dir.clone()))?);
-    let inventory = Arc::new(Inventory::new(store));
     // A runtime beside the workers', for what belongs to none of them: the
-    // port, health, the sweeper, the drain.
+    // ports, health, the sweeper, the drain.
     let control = runtime()?;
-    let served = control.block_on(serve(config, listeners, inventory, ready, shutdown));
+    let served = control.block_on(serve(config, listeners, ready, shutdown));
     // With these the last user of the store is gone, and it is closed.
     drop(control);
-    tracing::info!("stopped");
+    // A store that was never opened was not closed either.
+    if !matches!(served, Err(RunError::Store(_))) {
+        tracing::info!("stopped");
+    }
     served
 }
 
 async fn serve(
     config: Config,
     listeners: Listeners,
-    inventory: Arc<Inventory>,
     ready: impl FnOnce(SocketAddr) + Send,
     shutdown: impl Future<Output = Drain> + Send + 'static,
 ) -> Result<(), RunError> {
-    let (listener, address) = listen(listeners.grpc).map_err(RunError::Listen)?;
-    let life = Lifecycle::new();
-    let about = About::starting_now(config.server_id);
-    let services = Services::new(Arc::clone(&inventory), life.clone(), about).await?;
-    let (mut workers, inboxes) = Workers::start(config.workers, &services, &life)?;
-
     let mut tasks = Tasks::default();
+    let figures = Figures::new()?;
+    let health = Health::of_a_starting_server().await;
+    let mut http_address = None;
+    if let Some(listener) = listeners.http {
+        let (listener, address) = listen(listener, "HTTP")?;
+        http_address = Some(address);
+        let pages = Pages::new(figures.clone(), health.clone());
+        tasks.spawn("the HTTP port", http::serve(listener, pages));
+    }
+    tasks.spawn("the upkeep of the figures", figures.clone().keep_up());
+    let (listener, address) = listen(listeners.grpc, "gRPC")?;
+    let inventory = open(config.data_dir, figures.clone()).await?;
+    let life = Lifecycle::new();
+    let services = Services::new(
+        Arc::clone(&inventory),
+        life.clone(),
+        About::starting_now(config.server_id),
+        health.clone(),
+        figures.clone(),
+    )?;
+    let (mut workers, inboxes) = Workers::start(config.workers, &services, &life)?;
+    figures.read_from(Arc::clone(&inventory), workers.loads());
+
     tasks.spawn("the acceptor", accept(listener, inboxes, life.clone()));
     life.advance(Phase::Serving);
     // Told before anybody can ask: who is ready may be asked at once.
-    let health = services.health();
     health.update(life.phase(), &inventory).await;
     tasks.spawn(
         "the health reporter",
@@ -77,7 +99,7 @@ async fn serve(
     );
     tasks.spawn("the sweeper", sweep(inventory, SWEEP_INTERVAL));
     drop(services);
-    tracing::info!(%address, workers = config.workers, "serving");
+    tracing::info!(%address, ?http_address, workers = config.workers, "serving");
     ready(address);
 
     let mut failure = None;
@@ -114,8 +136,24 @@ async fn serve(
     failure.map_or(joined, Err)
 }
 
-fn listen(listener: std::net::TcpListener) -> std::io::Result<(TcpListener, SocketAddr)> {
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    Ok((TcpListener::from_std(listener)?, address))
+/// Opens the store; what it counts is among these figures.
+async fn open(data_dir: PathBuf, figures: Figures) -> Result<Arc<Inventory>, RunError> {
+    let work = move || figures.within(|| Embedded::open(Options::new(data_dir)));
+    let opened = blocking(work).await.map_err(|CutOff| RunError::Ended {
+        part: "the opening of the store".to_owned(),
+        cause: "its thread was cut off".to_owned(),
+    })?;
+    Ok(Arc::new(Inventory::new(Arc::new(opened?))))
+}
+
+fn listen(
+    listener: std::net::TcpListener,
+    port: &'static str,
+) -> Result<(TcpListener, SocketAddr), RunError> {
+    let listen = || {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, address))
+    };
+    listen().map_err(|cause| RunError::Listen { port, cause })
 }

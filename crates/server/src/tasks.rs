@@ -36,6 +36,60 @@ impl Tasks {
     }
 }
 
+/// Tasks that come and go, so many at a time at most. Dropping the group ends
+/// them.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    name: &'static str,
+    max: usize,
+    tasks: JoinSet<()>,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    pub(crate) fn of_at_most(max: usize, name: &'static str) -> Self {
+        Self {
+            name,
+            max,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Ends when there is room for one more.
+    pub(crate) async fn room(&mut self) {
+        loop {
+            let ended = match self.tasks.try_join_next() {
+                Some(ended) => ended,
+                None if self.tasks.len() < self.max => return,
+                None => match self.tasks.join_next().await {
+                    Some(ended) => ended,
+                    None => return,
+                },
+            };
+            if let Err(error) = ended {
+                let cause = describe(error);
+                tracing::error!(task = self.name, cause, "a task died; the others go on");
+            }
+        }
+    }
+
+    /// Adds one.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+}
+
+/// Work that blocks, on a thread of its own. A panic of it is the caller's.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CutOff> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| match error.try_into_panic() {
+        Ok(payload) => std::panic::resume_unwind(payload),
+        Err(_) => CutOff,
+    })
+}
+
 /// The task did not end.
 #[derive(Debug)]
 pub(crate) struct CutOff;
@@ -88,6 +142,30 @@ mod tests {
         drop(call);
         go.send(()).unwrap();
         finished.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_crowd_has_its_bound_and_survives_a_panic() {
+        let mut crowd = Crowd::of_at_most(2, "test");
+        let (go, gone) = oneshot::channel::<()>();
+        crowd.room().await;
+        crowd.spawn(std::future::pending());
+        crowd.room().await;
+        crowd.spawn(async move {
+            let _ = gone.await;
+            panic!("out of cheese");
+        });
+        {
+            let mut room = Box::pin(crowd.room());
+            tokio::select! {
+                biased;
+                () = &mut room => panic!("there is none"),
+                () = tokio::task::yield_now() => {}
+            }
+            go.send(()).unwrap();
+            room.await;
+        }
+        assert_eq!(crowd.tasks.len(), 1);
     }
 
     #[tokio::test]

@@ -95,6 +95,11 @@ impl Workers {
         self.loads.iter().map(Load::connections).sum()
     }
 
+    /// How many each has, now and later.
+    pub(crate) fn loads(&self) -> Vec<Load> {
+        self.loads.clone()
+    }
+
     /// Waits for their threads, and says what the first of those that failed
     /// died of.
     pub(crate) fn join(self) -> Result<(), RunError> {

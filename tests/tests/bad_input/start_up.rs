@@ -30,8 +30,10 @@ const FLIPS: u32 = 60;
 
 async fn serve(dir: &Path) -> Ended {
     let dir = dir.to_str().unwrap();
+    let free = "127.0.0.1:0";
+    let ports = ["--listen", free, "--http-listen", free];
     holdfast!()
-        .run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", dir])
+        .run(&[&["serve", "--data-dir", dir][..], &ports].concat())
         .await
 }
 
@@ -147,6 +149,13 @@ async fn settings(World { server, .. }: World) {
         .run(&["serve", "--listen", taken, "--data-dir", other])
         .await;
     refused(&second, 2, &["in use", port, "--listen"]);
+    let taken = server.http_authority();
+    let port = taken.rsplit(':').next().unwrap();
+    let ports = ["--listen", "127.0.0.1:0", "--http-listen", taken];
+    let second = holdfast!()
+        .run(&[&["serve", "--data-dir", other][..], &ports].concat())
+        .await;
+    refused(&second, 2, &["in use", port, "--http-listen"]);
     assert!(!Path::new(other).exists(), "it got as far as its data");
 
     let wrong: [(&[&str], &[&str]); 6] = [

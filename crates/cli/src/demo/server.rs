@@ -42,9 +42,9 @@ impl Server {
             }
         }
         let mut child = command
-            .args([
-                "serve", "--output", "json", "--log", "warn", "--listen", listen,
-            ])
+            .args(["serve", "--output", "json", "--log", "warn"])
+            // Nobody watches it, and a real server may have that port.
+            .args(["--http-listen", "off", "--listen", listen])
             .arg("--data-dir")
             .arg(data_dir)
             .stdin(Stdio::null())

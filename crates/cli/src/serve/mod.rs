@@ -1,11 +1,11 @@
 //! `holdfast serve`: the process around a server. The steps, in order: logging,
-//! the port, signals, then the server until it has drained.
+//! the ports, signals, then the server until it has drained.
 
 mod listen;
 mod log;
 mod signals;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::thread;
 
@@ -16,20 +16,27 @@ use crate::document::Doc;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::printer::{Format, Printer, write_line};
+use listen::Port;
 
+pub(crate) use listen::HttpListen;
 pub(crate) use log::LogFormat;
 
 /// Serves until the process is asked to leave.
 pub(crate) fn run(args: ServeArgs, printer: Printer) -> Result<Exit, Failure> {
     log::init(&args.log, args.log_format)?;
-    // The port before the store: a second server on the same command line must
+    // The ports before the store: a second server on the same command line must
     // not get as far as the first one's data.
-    let grpc = listen::bind(args.listen)?;
+    let grpc = listen::bind(args.listen, Port::Grpc)?;
+    let http = match args.http_listen {
+        HttpListen::On(addr) => Some(listen::bind(addr, Port::Http)?),
+        HttpListen::Off => None,
+    };
     let shutdown = signals::watch()
         .map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))?;
     let data_dir = args.data_dir.display().to_string();
-    let ready = move |addr| announce(printer, addr, &data_dir);
-    server::run(config(args)?, Listeners { grpc }, ready, shutdown)
+    let http_addr = http.as_ref().and_then(address);
+    let ready = move |addr| announce(printer, addr, http_addr, &data_dir);
+    server::run(config(args)?, Listeners { grpc, http }, ready, shutdown)
         .map_err(|error| Failure::local(error.to_string()))?;
     Ok(Exit::Done)
 }
@@ -57,18 +64,34 @@ fn config(args: ServeArgs) -> Result<Config, Failure> {
     })
 }
 
-/// Says that the server serves. Programs that start one wait for this line.
-fn announce(printer: Printer, addr: SocketAddr, data_dir: &str) {
-    // A server whose stdout is closed goes on; the log has what it says.
-    write_line(&announcement(printer.format(), addr, data_dir)).ok();
+/// What a port is bound to; port 0 has become a real one. A socket that cannot
+/// tell does not serve either, and says so soon.
+fn address(listener: &TcpListener) -> Option<SocketAddr> {
+    listener.local_addr().ok()
 }
 
-fn announcement(format: Format, addr: SocketAddr, data_dir: &str) -> String {
+/// Says that the server serves. Programs that start one wait for this line.
+fn announce(printer: Printer, addr: SocketAddr, http_addr: Option<SocketAddr>, data_dir: &str) {
+    // A server whose stdout is closed goes on; the log has what it says.
+    write_line(&announcement(printer.format(), addr, http_addr, data_dir)).ok();
+}
+
+fn announcement(
+    format: Format,
+    addr: SocketAddr,
+    http_addr: Option<SocketAddr>,
+    data_dir: &str,
+) -> String {
+    let http = http_addr.map(|addr| format!("http://{addr}"));
     match format {
-        Format::Text => format!("holdfast is listening on http://{addr}, data in {data_dir}"),
+        Format::Text => {
+            let http = http.map_or_else(String::new, |url| format!(", metrics on {url}"));
+            format!("holdfast is listening on http://{addr}{http}, data in {data_dir}")
+        }
         Format::Json => Doc::new()
             .with("event", "listening")
             .with("addr", format!("http://{addr}"))
+            .with_set("http_addr", http)
             .with("data_dir", data_dir)
             .json(),
     }
@@ -80,13 +103,24 @@ mod tests {
 
     #[test]
     fn the_line_that_programs_wait_for() {
-        let addr = SocketAddr::from(([127, 0, 0, 1], 4_321));
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (addr, http) = (at(4_321), Some(at(4_322)));
+        let dir = "./holdfast-data";
         assert_eq!(
-            announcement(Format::Text, addr, "./holdfast-data"),
+            announcement(Format::Text, addr, http, dir),
+            "holdfast is listening on http://127.0.0.1:4321, metrics on http://127.0.0.1:4322, \
+             data in ./holdfast-data"
+        );
+        assert_eq!(
+            announcement(Format::Text, addr, None, dir),
             "holdfast is listening on http://127.0.0.1:4321, data in ./holdfast-data"
         );
         assert_eq!(
-            announcement(Format::Json, addr, "/tmp/a b"),
+            announcement(Format::Json, addr, http, "/tmp/a b"),
+            r#"{"event":"listening","addr":"http://127.0.0.1:4321","http_addr":"http://127.0.0.1:4322","data_dir":"/tmp/a b"}"#
+        );
+        assert_eq!(
+            announcement(Format::Json, addr, None, "/tmp/a b"),
             r#"{"event":"listening","addr":"http://127.0.0.1:4321","data_dir":"/tmp/a b"}"#
         );
     }

@@ -1,23 +1,28 @@
 //! What is the same for every call, as a tower layer: its deadline, the
-//! refusal while the server closes, the line in the log.
+//! refusal while the server closes, its place in the figures, the line in the
+//! log.
 //!
 //! Its own refusals are Trailers-Only like those of handlers, and it never lets
 //! headers out before the answer is known: gRPC clients retry nothing else.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response};
+use proto::v1::ReserveOutcome;
 use shards::store::Deadline;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::problem::Problem;
+use super::decisions;
+use super::problem::{Problem, Reason};
 use crate::clock;
+use crate::figures::{Rpc, Rpcs};
 use crate::lifecycle::Lifecycle;
 
 /// Our own packages: health and reflection go on while the server closes.
@@ -36,19 +41,20 @@ pub(super) fn deadline_of<T>(request: &tonic::Request<T>) -> Deadline {
     request.extensions().get::<CallDeadline>().map(|d| d.0)
 }
 
-/// What was decided, as an extension of a reply, for the log.
+/// What Reserve decided, as an extension of its reply.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome(pub(super) &'static str);
+pub(super) struct Outcome(pub(super) ReserveOutcome);
 
 /// Wraps all services of a server.
 #[derive(Clone, Debug)]
 pub(super) struct CallLayer {
     life: Lifecycle,
+    rpcs: Rpcs,
 }
 
 impl CallLayer {
-    pub(super) fn new(life: Lifecycle) -> Self {
-        Self { life }
+    pub(super) fn new(life: Lifecycle, rpcs: Rpcs) -> Self {
+        Self { life, rpcs }
     }
 }
 
@@ -59,6 +65,7 @@ impl<S> Layer<S> for CallLayer {
         Calls {
             inner,
             life: self.life.clone(),
+            rpcs: self.rpcs.clone(),
         }
     }
 }
@@ -68,6 +75,7 @@ impl<S> Layer<S> for CallLayer {
 pub(super) struct Calls<S> {
     inner: S,
     life: Lifecycle,
+    rpcs: Rpcs,
 }
 
 impl<S> Service<Request<Body>> for Calls<S>
@@ -84,7 +92,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let event = Event::start(request.uri().path());
+        let path = request.uri().path();
+        let event = Event::start(path, self.rpcs.of(path));
         if self.life.is_closing() && request.uri().path().starts_with(OWN_PATHS) {
             return Box::pin(async move { Ok(event.end(refuse(Problem::draining()))) });
         }
@@ -136,30 +145,37 @@ fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// One line in the log for each call, also for those whose caller hung up;
-/// nothing at all where nobody reads it.
+/// Each call is counted, and is a line in the log if anybody reads it; also
+/// those whose caller hung up.
 struct Event(Option<Call>);
 
 struct Call {
-    path: String,
+    rpc: Rpc,
     start: Instant,
+    /// Kept only where the log is read.
+    path: Option<String>,
 }
 
 impl Event {
-    fn start(path: &str) -> Self {
-        Self(tracing::enabled!(tracing::Level::DEBUG).then(|| Call {
-            path: path.to_owned(),
+    fn start(path: &str, rpc: Rpc) -> Self {
+        Self(Some(Call {
+            rpc,
             start: clock::now(),
+            path: tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned()),
         }))
     }
 
     fn end(mut self, response: Response<Body>) -> Response<Body> {
         if let Some(call) = self.0.take() {
             // Only errors have their status in the headers: Trailers-Only.
-            let status = Status::from_header_map(response.headers());
-            let code = status.as_ref().map_or(tonic::Code::Ok, Status::code);
-            let outcome = response.extensions().get::<Outcome>().map(|o| o.0);
-            call.log(&format!("{code:?}"), outcome);
+            let code = response.headers().get(Status::GRPC_STATUS);
+            let code = code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+            let outcome = response.extensions().get::<Outcome>();
+            let reason = outcome.map_or_else(
+                || reason_of(&response),
+                |Outcome(outcome)| decisions::label(*outcome),
+            );
+            call.end(name_of(code), reason);
         }
         response
     }
@@ -168,15 +184,50 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         if let Some(call) = self.0.take() {
-            call.log("abandoned", None);
+            call.end(name_of(Code::Cancelled), "");
         }
     }
 }
 
 impl Call {
-    fn log(&self, status: &str, outcome: Option<&str>) {
+    fn end(self, status: &'static str, reason: &'static str) {
         let took = clock::now().duration_since(self.start);
-        tracing::debug!(rpc = self.path, status, outcome, ?took, "call");
+        self.rpc.ended(status, reason, took);
+        if let Some(rpc) = self.path {
+            tracing::debug!(rpc, status, reason, ?took, "call");
+        }
+    }
+}
+
+/// The reason of an error of ours; empty for an answer, and for an error that
+/// tonic made.
+fn reason_of(response: &Response<Body>) -> &'static str {
+    let status = response.extensions().get::<Status>();
+    let source = status.and_then(|status| status.source());
+    let reason = source.and_then(|source| source.downcast_ref::<Reason>());
+    reason.map_or("", |Reason(reason)| reason)
+}
+
+/// What gRPC calls the code.
+fn name_of(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 
@@ -188,6 +239,7 @@ mod tests {
     use tonic_types::StatusExt as _;
 
     use super::*;
+    use crate::figures::Figures;
     use crate::lifecycle::Phase;
 
     #[test]
@@ -220,10 +272,29 @@ mod tests {
     /// A service that never answers, and tells whether it was asked.
     fn silent(asked: &Arc<AtomicBool>, life: &Lifecycle) -> impl Calling {
         let asked = Arc::clone(asked);
-        CallLayer::new(life.clone()).layer(tower::service_fn(move |_: Request<Body>| {
+        let rpcs = Rpcs::new(&Figures::new().unwrap(), &[]);
+        CallLayer::new(life.clone(), rpcs).layer(tower::service_fn(move |_: Request<Body>| {
             asked.store(true, Ordering::Relaxed);
             std::future::pending::<Result<Response<Body>, Infallible>>()
         }))
+    }
+
+    #[test]
+    fn a_call_is_counted_once_also_if_its_caller_hangs_up() {
+        let figures = Figures::new().unwrap();
+        let layer = CallLayer::new(Lifecycle::new(), Rpcs::new(&figures, &[]));
+        let silence = std::future::pending::<Result<Response<Body>, Infallible>>;
+        let mut service = layer.layer(tower::service_fn(move |_: Request<Body>| silence()));
+        let call = service.call(Request::new(Body::empty()));
+        assert!(!figures.text().contains("holdfast_rpcs_total"));
+        drop(call);
+        let counted = r#"outcome="CANCELLED",reason=""} 1"#;
+        assert!(figures.text().contains(counted), "{}", figures.text());
+
+        let refused = Event::start("", layer.rpcs.of("")).end(refuse(Problem::draining()));
+        assert_eq!(refused.headers()[Status::GRPC_STATUS], "14");
+        let counted = r#"outcome="UNAVAILABLE",reason="DRAINING"} 1"#;
+        assert!(figures.text().contains(counted), "{}", figures.text());
     }
 
     trait Calling: Service<Request<Body>, Response = Response<Body>, Error = Infallible> {}
@@ -250,12 +321,12 @@ mod tests {
         let mut service = silent(&asked, &life);
 
         let (status, reason) = refusal(&mut service, RESERVE, "999u").await;
-        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(reason, "DEADLINE_TOO_SHORT");
         assert!(!asked.load(Ordering::Relaxed));
 
         let (status, reason) = refusal(&mut service, RESERVE, "50m").await;
-        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(reason, "OUTCOME_UNKNOWN");
         assert!(asked.load(Ordering::Relaxed));
     }
@@ -270,7 +341,7 @@ mod tests {
 
         life.advance(Phase::Closing);
         let (status, reason) = refusal(&mut service, RESERVE, "5S").await;
-        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(reason, "DRAINING");
         assert!(!asked.load(Ordering::Relaxed));
 

@@ -44,11 +44,13 @@ struct Told {
     store: bool,
     /// The store has acknowledged once.
     store_reached: bool,
+    /// The drain has begun.
+    leaving: bool,
 }
 
 impl Health {
     /// Not ready, but alive.
-    pub(super) async fn of_a_starting_server() -> Self {
+    pub(crate) async fn of_a_starting_server() -> Self {
         let reporter = HealthReporter::new();
         for service in READINESS.into_iter().chain([STORE]) {
             // "" too: the reporter begins with it SERVING.
@@ -73,6 +75,16 @@ impl Health {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
+    /// Whether to send work here, as the services say; if not, why, in a word.
+    pub(crate) async fn readiness(&self) -> Result<(), &'static str> {
+        let told = *self.told.lock().await;
+        match told {
+            Told { ready: true, .. } => Ok(()),
+            Told { leaving: true, .. } => Err("draining"),
+            Told { .. } => Err("starting"),
+        }
+    }
+
     /// Tells what is true now.
     pub(crate) async fn update(&self, phase: Phase, inventory: &Inventory) {
         self.tell(phase, inventory.store_status().acknowledges())
@@ -82,6 +94,7 @@ impl Health {
     async fn tell(&self, phase: Phase, store: bool) {
         let mut told = self.told.lock().await;
         told.store_reached |= store;
+        told.leaving = phase > Phase::Serving;
         let ready = told.store_reached && phase == Phase::Serving;
         if told.ready != ready {
             told.ready = ready;
@@ -157,6 +170,7 @@ mod tests {
         const NO: &str = "NOT_SERVING";
         let health = Health::of_a_starting_server().await;
         assert_eq!(all(&health).await, [NO, NO, YES]);
+        assert_eq!(health.readiness().await, Err("starting"));
         for (phase, store, expected) in [
             (Phase::Serving, false, [NO, NO, YES]), // never reached yet
             (Phase::Serving, true, [YES, YES, YES]),
@@ -167,6 +181,9 @@ mod tests {
         ] {
             health.tell(phase, store).await;
             assert_eq!(all(&health).await, expected, "{phase:?} {store}");
+            let ready = health.readiness().await;
+            assert_eq!(ready.is_ok(), expected[0] == YES, "{phase:?} {store}");
         }
+        assert_eq!(health.readiness().await, Err("draining"));
     }
 }

@@ -11,6 +11,7 @@ use tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Outcome, deadline_of};
+use super::decisions::Decisions;
 use super::problem::{Problem, in_entry};
 use super::requests::StockDetail;
 use super::{answer, comes_later, replies, requests};
@@ -19,11 +20,15 @@ use super::{answer, comes_later, replies, requests};
 #[derive(Debug)]
 pub(super) struct Service {
     inventory: Arc<Inventory>,
+    decisions: Decisions,
 }
 
 impl Service {
-    pub(super) fn new(inventory: Arc<Inventory>) -> Self {
-        Self { inventory }
+    pub(super) fn new(inventory: Arc<Inventory>, decisions: Decisions) -> Self {
+        Self {
+            inventory,
+            decisions,
+        }
     }
 
     async fn decide(
@@ -31,9 +36,14 @@ impl Service {
         request: &v1::ReserveRequest,
         deadline: Deadline,
     ) -> Result<v1::ReserveResponse, Error> {
-        let ask = requests::reserve(request)?;
-        let decision = self.inventory.reserve(&ask, deadline).await?;
-        Ok(replies::reserved(decision))
+        let decided = async {
+            let ask = requests::reserve(request)?;
+            self.inventory.reserve(&ask, deadline).await
+        };
+        let reply = decided.await.map(replies::reserved);
+        self.decisions
+            .count(reply.as_ref().ok().map(v1::ReserveResponse::outcome));
+        reply
     }
 
     async fn decide_entry(
@@ -85,7 +95,7 @@ impl InventoryService for Service {
     ) -> Result<Response<v1::ReserveResponse>, Status> {
         let deadline = deadline_of(&request);
         let mut response = answer(self.decide(request.get_ref(), deadline).await)?;
-        let outcome = response.get_ref().outcome().as_str_name();
+        let outcome = response.get_ref().outcome();
         response.extensions_mut().insert(Outcome(outcome));
         Ok(response)
     }

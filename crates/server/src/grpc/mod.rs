@@ -5,11 +5,13 @@
 //! - `fields`, `requests`: the one place that checks what comes in; `replies`:
 //!   the one place that writes what goes out; `problem`: the one place that
 //!   says which error is which status.
-//! - `call`: what is the same for every call: deadline, drain, log.
+//! - `call`: what is the same for every call: deadline, drain, figures, log;
+//!   `decisions`: what Reserve decided, counted.
 //! - `health`, `reflection`: what every gRPC server should answer.
 
 mod admin;
 mod call;
+mod decisions;
 mod fields;
 mod health;
 mod inventory;
@@ -33,10 +35,13 @@ use tonic::{Response, Status};
 
 use crate::connection::Connection;
 use crate::error::RunError;
+use crate::figures::{Figures, Rpcs};
 use crate::lifecycle::Lifecycle;
 use call::CallLayer;
-use health::Health;
+use decisions::Decisions;
 use problem::Problem;
+
+pub(crate) use health::Health;
 
 /// Largest message taken.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -86,29 +91,27 @@ pub(crate) struct Services {
     life: Lifecycle,
     about: Arc<About>,
     health: Health,
+    figures: Figures,
     reflection: Arc<reflection::Descriptors>,
 }
 
 impl Services {
-    /// Services of a server that is not ready yet: health says so from the
-    /// first moment on.
-    pub(crate) async fn new(
+    /// Services over this inventory.
+    pub(crate) fn new(
         inventory: Arc<Inventory>,
         life: Lifecycle,
         about: About,
+        health: Health,
+        figures: Figures,
     ) -> Result<Self, RunError> {
         Ok(Self {
             inventory,
             life,
             about: Arc::new(about),
-            health: Health::of_a_starting_server().await,
+            health,
+            figures,
             reflection: Arc::new(reflection::Descriptors::of_all()?),
         })
-    }
-
-    /// What health tells.
-    pub(crate) fn health(&self) -> Health {
-        self.health.clone()
     }
 
     /// Serves connections until no more come and all have ended. Those that
@@ -117,7 +120,8 @@ impl Services {
         &self,
         connections: impl Stream<Item = io::Result<Connection>>,
     ) -> Result<(), String> {
-        let inventory = inventory::Service::new(Arc::clone(&self.inventory));
+        let decisions = Decisions::new(&self.figures);
+        let inventory = inventory::Service::new(Arc::clone(&self.inventory), decisions);
         let admin = admin::Service::new(
             Arc::clone(&self.inventory),
             Arc::clone(&self.about),
@@ -125,6 +129,7 @@ impl Services {
         );
         let (reflection_v1, reflection_v1alpha) =
             self.reflection.services().map_err(|e| e.to_string())?;
+        let rpcs = Rpcs::new(&self.figures, self.reflection.methods());
         let spread = rand::random_range(Duration::ZERO..CONNECTION_AGE_SPREAD);
         tonic::transport::Server::builder()
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -134,7 +139,7 @@ impl Services {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_connection_age(CONNECTION_AGE + spread)
-            .layer(CallLayer::new(self.life.clone()))
+            .layer(CallLayer::new(self.life.clone(), rpcs))
             .add_service(
                 InventoryServiceServer::new(inventory).max_decoding_message_size(MESSAGE_BYTES_MAX),
             )

@@ -5,6 +5,7 @@
 //! `holdfast`, a reason of the contract's table, the values concerned), and
 //! what else helps its reader.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -35,6 +36,12 @@ pub(super) struct Problem {
     more: Vec<Any>,
     retry: Retry,
 }
+
+/// The reason of a status, on its way through this server: to read it from the
+/// status' details would cost more than the rest of the answer. Not sent.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Reason(pub(super) &'static str);
 
 /// What gRPC clients are told about retrying.
 #[derive(Clone, Copy, Debug)]
@@ -317,9 +324,13 @@ impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
         let trailers = problem.trailers();
         let code = problem.code;
+        let reason = Reason(problem.reason);
         let rpc = problem.into_rpc();
         let details = rpc.encode_to_vec();
-        Self::with_details_and_metadata(code, rpc.message, details.into(), trailers)
+        let mut status =
+            Self::with_details_and_metadata(code, rpc.message, details.into(), trailers);
+        status.set_source(Arc::new(reason));
+        status
     }
 }
 

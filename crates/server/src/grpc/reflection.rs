@@ -6,12 +6,14 @@ use prost_types::FileDescriptorSet;
 use tonic_reflection::server::{Builder, Error, v1, v1alpha};
 
 use crate::error::RunError;
+use crate::figures::MethodName;
 
 /// The descriptors of all that is served.
 #[derive(Debug)]
 pub(super) struct Descriptors {
     /// google.rpc's error details, apart: see [`error_details`].
     error_details: FileDescriptorSet,
+    methods: Box<[MethodName]>,
 }
 
 impl Descriptors {
@@ -20,11 +22,19 @@ impl Descriptors {
     /// # Errors
     /// Never in a binary that passed its tests.
     pub(super) fn of_all() -> Result<Self, RunError> {
-        let error_details = error_details().map_err(|error| RunError::Ended {
+        let broken = |error: prost::DecodeError| RunError::Ended {
             part: "reflection".to_owned(),
             cause: error.to_string(),
-        })?;
-        Ok(Self { error_details })
+        };
+        Ok(Self {
+            error_details: error_details().map_err(broken)?,
+            methods: methods().map_err(broken)?.into(),
+        })
+    }
+
+    /// Every method that is served.
+    pub(super) fn methods(&self) -> &[MethodName] {
+        &self.methods
     }
 
     /// The two services.
@@ -48,6 +58,28 @@ impl Descriptors {
     }
 }
 
+/// The methods of our own services and of those that every server should have.
+fn methods() -> Result<Vec<MethodName>, prost::DecodeError> {
+    let mut methods = Vec::new();
+    for set in [
+        proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ] {
+        for file in FileDescriptorSet::decode(set)?.file {
+            for service in &file.service {
+                let names = service.method.iter().map(|method| MethodName {
+                    service: format!("{}.{}", file.package(), service.name()),
+                    method: method.name().to_owned(),
+                });
+                methods.extend(names);
+            }
+        }
+    }
+    Ok(methods)
+}
+
 /// `google/rpc/error_details.proto` under the name by which the world imports
 /// it. tonic-types ships it as `error_details.proto` beside a `status.proto`,
 /// whose message our contract's own import `google/rpc/status.proto` defines
@@ -68,6 +100,24 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
+
+    #[test]
+    fn the_methods_are_those_of_all_services() {
+        let paths: HashSet<_> = methods()
+            .unwrap()
+            .into_iter()
+            .map(|name| format!("{}/{}", name.service, name.method))
+            .collect();
+        for path in [
+            "holdfast.inventory.v1.InventoryService/Reserve",
+            "holdfast.inventory.v1.AdminService/GetStatus",
+            "grpc.health.v1.Health/Check",
+            "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            assert!(paths.contains(path), "{path} is not in {paths:?}");
+        }
+    }
 
     /// What a client that fetches everything ends up with: each message once,
     /// each import there.

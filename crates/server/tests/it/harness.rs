@@ -11,6 +11,8 @@ use proto::v1::admin_service_client::AdminServiceClient;
 use proto::v1::inventory_service_client::InventoryServiceClient;
 use server::{Config, Drain, Listeners, RunError};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -28,6 +30,8 @@ pub(crate) type Admin = AdminServiceClient<Channel>;
 /// it did not end well.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Where it has metrics and health.
+    pub(crate) http: SocketAddr,
     leave: Option<oneshot::Sender<Drain>>,
     thread: Option<JoinHandle<Result<(), RunError>>>,
     pub(crate) dir: TempDir,
@@ -47,16 +51,19 @@ impl Server {
         change(&mut config);
         let (leave, told) = oneshot::channel();
         let (ready, address) = mpsc::channel();
+        let listeners = listeners();
+        let http = listeners.http.as_ref().unwrap().local_addr().unwrap();
         let thread = std::thread::spawn(move || {
             server::run(
                 config,
-                listeners(),
+                listeners,
                 move |address| ready.send(address).unwrap(),
                 async { told.await.unwrap_or(Drain::AtOnce) },
             )
         });
         Self {
             address: address.recv_timeout(PATIENCE).expect("it is ready"),
+            http,
             leave: Some(leave),
             thread: Some(thread),
             dir,
@@ -100,6 +107,19 @@ impl Server {
         }
     }
 
+    /// Status and body of a page of the HTTP port.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let ask = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+        let mut wire = TcpStream::connect(self.http).await.unwrap();
+        wire.write_all(ask.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let read = tokio::time::timeout(PATIENCE, wire.read_to_string(&mut text)).await;
+        read.expect("it is not answered").unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").expect("no HTTP");
+        let status = head["HTTP/1.1 ".len()..][..3].parse().unwrap();
+        (status, body.to_owned())
+    }
+
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         endpoint.connect().await.expect("it serves")
@@ -138,6 +158,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
 pub(crate) fn listeners() -> Listeners {
     Listeners {
         grpc: TcpListener::bind("127.0.0.1:0").unwrap(),
+        http: Some(TcpListener::bind("127.0.0.1:0").unwrap()),
     }
 }
 

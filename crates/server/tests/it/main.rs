@@ -11,6 +11,7 @@
 mod bad_input;
 mod drain;
 mod harness;
+mod http;
 mod items;
 mod reflection;
 mod reservations;

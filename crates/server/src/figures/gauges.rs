@@ -1,0 +1,65 @@
+//! What is read when somebody asks, because it is known elsewhere.
+
+use std::sync::Arc;
+
+use metrics::{Gauge, Unit};
+use shards::inventory::Inventory;
+
+use crate::connection::Load;
+
+const BUILD_INFO: &str = "holdfast_build_info";
+const CONNECTIONS: &str = "holdfast_connections";
+const STRIPES: &str = "holdfast_stripes";
+
+/// Tells which version this is.
+pub(super) fn tell_build() {
+    metrics::describe_gauge!(BUILD_INFO, "Always 1; the version of this server.");
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// Gauges and where their values come from.
+pub(super) struct Gauges {
+    inventory: Arc<Inventory>,
+    loads: Vec<Load>,
+    connections: Gauge,
+    serving: Gauge,
+    unavailable: Gauge,
+    frozen: Gauge,
+}
+
+impl Gauges {
+    /// Must be made within the figures that they belong to.
+    pub(super) fn new(inventory: Arc<Inventory>, loads: Vec<Load>) -> Self {
+        metrics::describe_gauge!(CONNECTIONS, Unit::Count, "Open gRPC connections.");
+        metrics::describe_gauge!(
+            STRIPES,
+            Unit::Count,
+            "Stripes of the store by what they do: serve, not answer, or wait for an operator."
+        );
+        let stripes = |state: &'static str| metrics::gauge!(STRIPES, "state" => state);
+        Self {
+            inventory,
+            loads,
+            connections: metrics::gauge!(CONNECTIONS),
+            serving: stripes("serving"),
+            unavailable: stripes("unavailable"),
+            frozen: stripes("frozen"),
+        }
+    }
+
+    /// Sets them to what is true now.
+    pub(super) fn read(&self) {
+        let connections: usize = self.loads.iter().map(Load::connections).sum();
+        self.connections.set(connections as f64);
+        let store = self.inventory.store_status();
+        self.serving.set(f64::from(store.serving_stripes));
+        self.unavailable.set(f64::from(store.unavailable_stripes));
+        self.frozen.set(f64::from(store.frozen_stripes));
+    }
+}
+
+impl std::fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gauges").finish_non_exhaustive()
+    }
+}
