@@ -32,6 +32,7 @@
 
 mod binary;
 mod failure;
+mod http1;
 mod http2;
 mod ids;
 mod raw;
@@ -43,6 +44,7 @@ mod wire;
 
 pub use binary::{Binary, Ended, run};
 pub use failure::{Failure, failure, ok};
+pub use http1::{Page, http};
 pub use http2::Http2;
 pub use ids::{Ids, seed};
 pub use raw::raw_unary;

@@ -1,5 +1,6 @@
 //! Programs of others that tests run: grpcurl, buf, and Python with gRPC's
-//! own health client. `tests/run` installs them and says where they are.
+//! own health client and Prometheus' own parser. `tests/run` installs them and
+//! says where they are.
 
 use std::path::PathBuf;
 use std::process::Command;
