@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::StripeNo;
 use crate::machine::{Op, Reply, StoreIdentity};
+use crate::placement::Masters;
 use crate::time::Millis;
 
 /// A place that keeps stripes and applies operations to them.
@@ -24,6 +25,11 @@ use crate::time::Millis;
 pub trait Store: Send + Sync + 'static {
     /// Queues one operation.
     fn submit(&self, stripe: StripeNo, op: Op, deadline: Deadline) -> Pending;
+
+    /// Which of its masters serves each stripe: new items are spread over them.
+    fn masters(&self) -> Masters {
+        Masters::single()
+    }
 
     /// The store's id, its number of stripes and its secret.
     fn identity(&self) -> StoreIdentity;

@@ -35,6 +35,19 @@ impl Service {
 
     /// Carries out a procedure of several steps, to its end even if the caller
     /// hangs up: it could be started again from anywhere, but why leave it.
+    async fn to_its_end<T, F>(&self, steps: impl FnOnce(Arc<Inventory>) -> F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        match tasks::to_its_end(steps(Arc::clone(&self.inventory))).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(Problem::from(error).into()),
+            Err(tasks::CutOff) => Err(Problem::cut_off().into()),
+        }
+    }
+
+    /// As [`Self::to_its_end`], of procedures that return the item.
     async fn procedure<F>(
         &self,
         steps: impl FnOnce(Arc<Inventory>) -> F,
@@ -42,11 +55,8 @@ impl Service {
     where
         F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
     {
-        match tasks::to_its_end(steps(Arc::clone(&self.inventory))).await {
-            Ok(Ok(entry)) => Ok(Some(replies::item(&entry))),
-            Ok(Err(error)) => Err(Problem::from(error).into()),
-            Err(tasks::CutOff) => Err(Problem::cut_off().into()),
-        }
+        let entry = self.to_its_end(steps).await?;
+        Ok(Some(replies::item(&entry)))
     }
 
     /// Pause, resume and close: they differ in what is asked of the inventory.
@@ -239,9 +249,17 @@ impl AdminService for Service {
 
     async fn delete_item(
         &self,
-        _: Request<v1::DeleteItemRequest>,
+        request: Request<v1::DeleteItemRequest>,
     ) -> Result<Response<v1::DeleteItemResponse>, Status> {
-        comes_later("DeleteItem")
+        let deadline = deadline_of(&request);
+        let ask = requests::delete_item(request.get_ref()).map_err(Problem::from)?;
+        self.to_its_end(|inventory| async move {
+            inventory
+                .delete_item(&ask.item, ask.force, ask.expected_version, deadline)
+                .await
+        })
+        .await?;
+        Ok(Response::new(v1::DeleteItemResponse {}))
     }
 
     async fn explain_reserve(

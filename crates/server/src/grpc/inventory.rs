@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::call::{Outcome, deadline_of};
 use super::decisions::Decisions;
 use super::problem::{Problem, in_entry};
-use super::requests::StockDetail;
+use super::requests::StockWish;
 use super::{answer, comes_later, replies, requests};
 
 /// `InventoryService` over an inventory.
@@ -68,16 +68,16 @@ impl Service {
         &self,
         index: usize,
         item_id: String,
-        detail: StockDetail,
+        wish: StockWish,
         deadline: Deadline,
     ) -> v1::StockResult {
         use v1::stock_result::Result as Entry;
         let read = async {
             let item = requests::stock_entry(index, &item_id)?;
-            self.inventory.stock(&item, deadline).await
+            self.inventory.stock(&item, wish.read, deadline).await
         };
         let entry = match read.await {
-            Ok(stock) => Entry::Stock(replies::stock(&stock, detail)),
+            Ok(stock) => Entry::Stock(replies::stock(&stock, wish.detail)),
             Err(error) => Entry::Error(Problem::from(error).into_rpc()),
         };
         v1::StockResult {
@@ -182,10 +182,10 @@ impl InventoryService for Service {
     ) -> Result<Response<v1::GetStockResponse>, Status> {
         let deadline = deadline_of(&request);
         let read = async {
-            let (item, detail) = requests::get_stock(request.get_ref())?;
-            let stock = self.inventory.stock(&item, deadline).await?;
+            let (item, wish) = requests::get_stock(request.get_ref())?;
+            let stock = self.inventory.stock(&item, wish.read, deadline).await?;
             Ok(v1::GetStockResponse {
-                stock: Some(replies::stock(&stock, detail)),
+                stock: Some(replies::stock(&stock, wish.detail)),
             })
         };
         answer(read.await)
@@ -197,12 +197,12 @@ impl InventoryService for Service {
     ) -> Result<Response<v1::BatchGetStockResponse>, Status> {
         let deadline = deadline_of(&request);
         let request = request.into_inner();
-        let detail = requests::batch_get_stock(&request).map_err(Problem::from)?;
+        let wish = requests::batch_get_stock(&request).map_err(Problem::from)?;
         let readings = request
             .item_ids
             .into_iter()
             .enumerate()
-            .map(|(index, item_id)| self.stock_entry(index, item_id, detail, deadline));
+            .map(|(index, item_id)| self.stock_entry(index, item_id, wish, deadline));
         Ok(Response::new(v1::BatchGetStockResponse {
             results: join_all(readings).await,
         }))

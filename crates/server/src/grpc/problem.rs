@@ -292,6 +292,14 @@ impl From<Error> for Problem {
                     .with("available_units", &available)
                     .with("held_units", &held)
             }
+            Error::VersionMismatch { item, version } => {
+                Self::new(FailedPrecondition, "VERSION_MISMATCH", message)
+                    .with("item_id", &item)
+                    .with("version", &version)
+            }
+            Error::UnitsHeld { units } => {
+                Self::new(FailedPrecondition, "UNITS_HELD", message).with("held_units", &units)
+            }
             Error::ItemDeleting(item) => {
                 Self::new(FailedPrecondition, "ITEM_DELETING", message).with("item_id", &item)
             }

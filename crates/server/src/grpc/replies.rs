@@ -185,7 +185,7 @@ fn shard_audit(shard: &ShardAudit) -> v1::ShardAudit {
         shard: u32::from(shard.shard.0),
         stripe: u32::from(shard.stripe.0),
         counters: Some(counts(&shard.reading.counters)),
-        records: shard.records.as_ref().map(record_counts),
+        records: shard.records.as_ref().map(|r| record_counts(&r.sums)),
     }
 }
 
@@ -242,7 +242,7 @@ fn record_counts(sums: &RecordSums) -> v1::AuditCounts {
 fn item_records(shards: &[ShardAudit]) -> Option<v1::AuditCounts> {
     let mut sums = RecordSums::default();
     for shard in shards {
-        sums += shard.records?;
+        sums += shard.records.as_ref()?.sums;
     }
     Some(record_counts(&sums))
 }

@@ -3,7 +3,7 @@
 
 use proto::v1;
 use shards::ids::{ItemId, Quantity, RequestId, TOTAL_MAX};
-use shards::inventory::{AuditLevel, Error, Inventory, Reserve, Return, Target, spec};
+use shards::inventory::{AuditLevel, Error, Inventory, ReadStock, Reserve, Return, Target, spec};
 use shards::machine::{ItemSpec, Selling};
 
 use super::fields::Fields;
@@ -122,24 +122,38 @@ pub(super) fn return_units(
     fields.finish(target.zip(back))
 }
 
-pub(super) fn get_stock(request: &v1::GetStockRequest) -> Result<(ItemId, StockDetail), Error> {
+/// How stock is to be read, and how much of it sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StockWish {
+    pub(super) read: ReadStock,
+    pub(super) detail: StockDetail,
+}
+
+pub(super) fn get_stock(request: &v1::GetStockRequest) -> Result<(ItemId, StockWish), Error> {
     let mut fields = Fields::default();
     let item = fields.item_id("item_id", &request.item_id);
-    consistency(&mut fields, request.consistency);
+    let read = consistency(&mut fields, request.consistency);
     let detail = detail(&mut fields, request.view);
-    fields.finish(item.zip(detail))
+    let wish = read
+        .zip(detail)
+        .map(|(read, detail)| StockWish { read, detail });
+    fields.finish(item.zip(wish))
 }
 
 /// The items are checked one by one, by [`stock_entry`].
-pub(super) fn batch_get_stock(request: &v1::BatchGetStockRequest) -> Result<StockDetail, Error> {
+pub(super) fn batch_get_stock(request: &v1::BatchGetStockRequest) -> Result<StockWish, Error> {
     let mut fields = Fields::default();
-    let max = match consistency(&mut fields, request.consistency) {
-        Some(v1::StockConsistency::Strong) => STRONG_BATCH_LEN_MAX,
+    let read = consistency(&mut fields, request.consistency);
+    let max = match read {
+        Some(ReadStock::Twice) => STRONG_BATCH_LEN_MAX,
         _ => STOCK_BATCH_LEN_MAX,
     };
     fields.batch("item_ids", request.item_ids.len(), max);
     let detail = detail(&mut fields, request.view);
-    fields.finish(detail)
+    fields.finish(
+        read.zip(detail)
+            .map(|(read, detail)| StockWish { read, detail }),
+    )
 }
 
 pub(super) fn stock_entry(index: usize, item_id: &str) -> Result<ItemId, Error> {
@@ -148,10 +162,12 @@ pub(super) fn stock_entry(index: usize, item_id: &str) -> Result<ItemId, Error> 
     fields.finish(item)
 }
 
-/// All items have one shard, and the ledger's answer is of one instant: both
-/// consistencies read the same for now.
-fn consistency(fields: &mut Fields, value: i32) -> Option<v1::StockConsistency> {
-    fields.known("consistency", value)
+/// Both read the store for now; only STRONG makes sure that nothing moved.
+fn consistency(fields: &mut Fields, value: i32) -> Option<ReadStock> {
+    Some(match fields.known("consistency", value)? {
+        v1::StockConsistency::Strong => ReadStock::Twice,
+        v1::StockConsistency::Unspecified | v1::StockConsistency::Cached => ReadStock::Once,
+    })
 }
 
 fn detail(fields: &mut Fields, value: i32) -> Option<StockDetail> {
@@ -339,6 +355,28 @@ pub(super) fn change_of_state(item_id: &str, reason: &str) -> Result<(ItemId, St
     let item = fields.item_id("item_id", item_id);
     let reason = fields.text("reason", reason).map(str::to_owned);
     fields.finish(item.zip(reason))
+}
+
+/// Which item is to go.
+#[derive(Debug)]
+pub(super) struct DeleteItem {
+    pub(super) item: ItemId,
+    pub(super) force: bool,
+    pub(super) expected_version: Option<u64>,
+}
+
+pub(super) fn delete_item(request: &v1::DeleteItemRequest) -> Result<DeleteItem, Error> {
+    let mut fields = Fields::default();
+    let item = fields.item_id("item_id", &request.item_id);
+    let version = u64::try_from(request.expected_version).ok();
+    if version.is_none() {
+        fields.breaks("expected_version", "must not be negative (0 means any)");
+    }
+    fields.finish(item.zip(version).map(|(item, version)| DeleteItem {
+        item,
+        force: request.force,
+        expected_version: (version > 0).then_some(version),
+    }))
 }
 
 pub(super) fn audit_item(request: &v1::AuditItemRequest) -> Result<(ItemId, AuditLevel), Error> {

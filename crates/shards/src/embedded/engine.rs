@@ -189,6 +189,11 @@ impl Engine {
     }
 
     fn note_opened(&self, opened: &Opened) {
+        self.note_frozen(opened);
+        self.shared.serving.store(true, Ordering::Release);
+    }
+
+    fn note_frozen(&self, opened: &Opened) {
         let frozen = opened
             .stripes
             .iter()
@@ -197,7 +202,6 @@ impl Engine {
         self.shared
             .frozen_stripes
             .store(u32::try_from(frozen).unwrap_or(u32::MAX), Ordering::Relaxed);
-        self.shared.serving.store(true, Ordering::Release);
     }
 
     /// Serves until closed.
@@ -244,8 +248,10 @@ impl Engine {
         let stamp = Stamp {
             now: self.now(opened),
             full: self.shared.full(),
+            freeze_id: rand::random(),
         };
         let (replies, parts) = fold(opened, stamp, batch);
+        self.note_frozen(opened);
         if !parts.is_empty() {
             let row = Row {
                 oldest: opened.oldest,

@@ -18,7 +18,7 @@ use crate::machine::{
 };
 
 /// Written into the file; another number is another format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const CRC_LEN: usize = 4;
 

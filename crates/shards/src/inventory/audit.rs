@@ -1,17 +1,29 @@
 //! Answers "did we oversell?", from counters and from records. Changes nothing.
 
+use futures_util::future::join_all;
+
 use super::items::shard_numbers;
-use super::types::{Audit, AuditLevel, ShardAudit, Verdict};
+use super::types::{Audit, AuditLevel, Recount, ShardAudit, Verdict};
 use super::{Error, Gone, Inventory, unexpected};
 use crate::ids::{ItemId, RecordKey, ShardNo};
-use crate::machine::{Entry, Reading, RecordSums, ShardOp, ShardReply, Violation};
+use crate::machine::{Counters, Entry, Reading, RecordSums, ShardOp, ShardReply, Violation};
 use crate::store::Deadline;
 use crate::time::Millis;
 
 /// Records of one step of a recount: short enough that nobody waits for it.
 const RECOUNT_STEP: u32 = 4_096;
-/// How often a recount starts again because the shard changed meanwhile.
-const RECOUNTS_MAX: u32 = 5;
+/// How often a reading or a recount starts again because something changed
+/// meanwhile.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// All shards as they were at one instant, as far as that could be had.
+struct Counted {
+    /// By shard; `None`: it could not be read.
+    readings: Vec<Option<Reading>>,
+    /// No transfer was made and no stock added between two readings, so the
+    /// sums and the pairs are those of an instant.
+    still: bool,
+}
 
 impl Inventory {
     /// Audits an item.
@@ -26,67 +38,102 @@ impl Inventory {
         deadline: Deadline,
     ) -> Result<Audit, Error> {
         let entry = self.read_entry(item, deadline).await?;
+        let counted = self.count(&entry, deadline).await?;
         let mut shards = Vec::new();
-        let mut unread = false;
-        for shard in shard_numbers(&entry) {
-            match self.audit_shard(&entry, shard, level, deadline).await {
-                Ok(audit) => shards.push(audit),
-                Err(Error::Store(_) | Error::ShardLost { .. }) => unread = true,
-                Err(error) => return Err(error),
-            }
+        for ((shard, reading), stripe) in shard_numbers(&entry)
+            .zip(&counted.readings)
+            .zip(&entry.placement)
+        {
+            let Some(reading) = reading else { continue };
+            let records = match level {
+                AuditLevel::Counters => None,
+                AuditLevel::Records => self.recount(&entry, shard, deadline).await?,
+            };
+            shards.push(ShardAudit {
+                shard,
+                stripe: *stripe,
+                reading: reading.clone(),
+                records,
+            });
         }
-        Ok(report(shards, unread, level, entry.updated))
+        let unread = shards.len() < entry.placement.len();
+        Ok(report(shards, unread, counted.still, level, entry.updated))
     }
 
-    async fn audit_shard(
+    /// Reads all shards, twice or until nothing moved in between.
+    async fn count(&self, entry: &Entry, deadline: Deadline) -> Result<Counted, Error> {
+        let mut readings = self.inspect_all(entry, deadline).await?;
+        // One shard, one operation: one instant.
+        let mut still = readings.len() < 2;
+        for _ in 0..ATTEMPTS_MAX {
+            if still {
+                break;
+            }
+            let again = self.inspect_all(entry, deadline).await?;
+            still = again.iter().zip(&readings).all(|pair| match pair {
+                (Some(now), Some(before)) => moved(now) == moved(before),
+                _ => false,
+            });
+            readings = again;
+        }
+        Ok(Counted { readings, still })
+    }
+
+    async fn inspect_all(
+        &self,
+        entry: &Entry,
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Reading>>, Error> {
+        let inspect = |shard| self.inspect(entry, shard, None, 0, deadline);
+        let answers = join_all(shard_numbers(entry).map(inspect)).await;
+        answers
+            .into_iter()
+            .map(|answer| match answer {
+                Ok((reading, ..)) => Ok(Some(reading)),
+                Err(Error::Store(_) | Error::ShardLost { .. }) => Ok(None),
+                Err(error) => Err(error),
+            })
+            .collect()
+    }
+
+    /// Recounts a shard's records in bounded steps; `None` if it never stood
+    /// still, or could not be read.
+    async fn recount(
         &self,
         entry: &Entry,
         shard: ShardNo,
-        level: AuditLevel,
         deadline: Deadline,
-    ) -> Result<ShardAudit, Error> {
-        let stripe = entry.placement[usize::from(shard.0)];
-        for _ in 0..RECOUNTS_MAX {
-            let limit = if level == AuditLevel::Records {
-                RECOUNT_STEP
-            } else {
-                0
-            };
-            let (reading, mut sums, mut next) =
-                self.inspect(entry, shard, None, limit, deadline).await?;
-            if level == AuditLevel::Counters {
-                return Ok(ShardAudit {
-                    shard,
-                    stripe,
-                    reading,
-                    records: None,
-                });
-            }
-            let mut still = true;
-            while let Some(after) = next.filter(|_| still) {
-                let (later, more, then) = self
-                    .inspect(entry, shard, Some(after), limit, deadline)
-                    .await?;
-                still = later.revision == reading.revision;
-                sums += more;
-                next = then;
-            }
-            if still {
-                return Ok(ShardAudit {
-                    shard,
-                    stripe,
-                    reading,
-                    records: Some(sums),
-                });
+    ) -> Result<Option<Recount>, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            match self.recount_once(entry, shard, deadline).await {
+                Ok(None) => {}
+                Err(Error::Store(_) | Error::ShardLost { .. }) => return Ok(None),
+                done => return done,
             }
         }
-        let (reading, ..) = self.inspect(entry, shard, None, 0, deadline).await?;
-        Ok(ShardAudit {
-            shard,
-            stripe,
-            reading,
-            records: None,
-        })
+        Ok(None)
+    }
+
+    async fn recount_once(
+        &self,
+        entry: &Entry,
+        shard: ShardNo,
+        deadline: Deadline,
+    ) -> Result<Option<Recount>, Error> {
+        let step = |after| self.inspect(entry, shard, after, RECOUNT_STEP, deadline);
+        let (reading, mut sums, mut next) = step(None).await?;
+        while let Some(after) = next {
+            let (later, more, then) = step(Some(after)).await?;
+            if later.revision != reading.revision {
+                return Ok(None);
+            }
+            sums += more;
+            next = then;
+        }
+        Ok(Some(Recount {
+            sums,
+            counters: reading.counters,
+        }))
     }
 
     async fn inspect(
@@ -112,11 +159,28 @@ impl Inventory {
     }
 }
 
-fn report(shards: Vec<ShardAudit>, unread: bool, level: AuditLevel, fallback: Millis) -> Audit {
+/// What must not change while the shards are read, or a unit is counted twice.
+fn moved(reading: &Reading) -> impl PartialEq {
+    let Counters {
+        supply,
+        surplus,
+        sent,
+        received,
+        ..
+    } = reading.counters.clone();
+    (supply, surplus, sent, received)
+}
+
+fn report(
+    shards: Vec<ShardAudit>,
+    unread: bool,
+    still: bool,
+    level: AuditLevel,
+    fallback: Millis,
+) -> Audit {
     let never_still = |shard: &ShardAudit| level == AuditLevel::Records && shard.records.is_none();
-    let undecided = unread || shards.iter().any(never_still);
+    let undecided = unread || !still || shards.iter().any(never_still);
     let mut violations = Vec::new();
-    let (mut stocked, mut given) = (0, 0);
     for ShardAudit {
         shard,
         reading,
@@ -124,20 +188,31 @@ fn report(shards: Vec<ShardAudit>, unread: bool, level: AuditLevel, fallback: Mi
         ..
     } in &shards
     {
-        let counters = &reading.counters;
-        let found = counters
-            .check_conservation()
-            .into_iter()
-            .chain(records.and_then(|sums| counters.check_recount(sums.held, sums.sold)));
+        let found =
+            reading
+                .counters
+                .check_conservation()
+                .into_iter()
+                .chain(records.as_ref().and_then(|Recount { sums, counters }| {
+                    counters.check_recount(sums.held, sums.sold)
+                }));
         violations.extend(found.map(|v| Violation {
             shard: Some(*shard),
             ..v
         }));
-        stocked += counters.supply.unwrap_or(0);
-        given += counters.held + counters.sold;
     }
-    // Without every shard the sums say nothing.
-    let oversold_units = (!unread).then(|| given.saturating_sub(stocked));
+    // Without every shard, or with units on their way between two readings,
+    // sums and pairs say nothing.
+    let whole = still && !unread;
+    if whole {
+        violations.extend(check_pairs(&shards));
+    }
+    let sum =
+        |of: fn(&Counters) -> u64| shards.iter().map(|s| of(&s.reading.counters)).sum::<u64>();
+    let oversold_units = whole.then(|| {
+        let stocked = sum(|c| c.supply.unwrap_or(0));
+        sum(|c| c.held + c.sold).saturating_sub(stocked)
+    });
     let broken = !violations.is_empty() || oversold_units.is_some_and(|units| units > 0);
     let verdict = match (broken, undecided) {
         (true, _) => Verdict::Violated,
@@ -158,12 +233,35 @@ fn report(shards: Vec<ShardAudit>, unread: bool, level: AuditLevel, fallback: Mi
     }
 }
 
+/// I2 between shards: nothing is received that was not sent.
+fn check_pairs(shards: &[ShardAudit]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for receiver in shards {
+        for (from, received) in &receiver.reading.counters.received {
+            let sender = shards.iter().find(|shard| shard.shard == *from);
+            let sent = sender.and_then(|s| s.reading.counters.sent.get(&receiver.shard));
+            let sent = sent.copied().unwrap_or(0);
+            if *received > sent {
+                found.push(Violation {
+                    invariant: "I2",
+                    shard: Some(*from),
+                    description: format!(
+                        "shard {from} sent {sent} units to shard {}, which has received {received}",
+                        receiver.shard
+                    ),
+                });
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::StripeNo;
     use crate::inventory::spec;
-    use crate::machine::{Counters, ItemSpec};
+    use crate::machine::ItemSpec;
 
     /// A shard with 10 units: 4 available, 1 held, 5 sold; the records say so.
     fn sound() -> ShardAudit {
@@ -192,21 +290,32 @@ mod tests {
             stripe: StripeNo(3),
             reading: Reading {
                 now: Millis(7),
-                counters,
+                counters: counters.clone(),
                 settings: spec::terms(&spec).unwrap().settings,
                 version: 1,
                 revision: 1,
             },
-            records: Some(RecordSums {
-                records: 6,
-                held: 1,
-                sold: 5,
+            records: Some(Recount {
+                sums: RecordSums {
+                    records: 6,
+                    held: 1,
+                    sold: 5,
+                },
+                counters,
             }),
         }
     }
 
     fn judge(shard: ShardAudit, unread: bool) -> (Verdict, Option<u64>, Vec<&'static str>) {
-        let audit = report(vec![shard], unread, AuditLevel::Records, Millis(0));
+        judge_all(vec![shard], unread, true)
+    }
+
+    fn judge_all(
+        shards: Vec<ShardAudit>,
+        unread: bool,
+        still: bool,
+    ) -> (Verdict, Option<u64>, Vec<&'static str>) {
+        let audit = report(shards, unread, still, AuditLevel::Records, Millis(0));
         let broken = audit.violations.iter().map(|v| v.invariant).collect();
         (audit.verdict, audit.oversold_units, broken)
     }
@@ -217,11 +326,12 @@ mod tests {
 
         let mut oversold = sound();
         oversold.reading.counters.sold = 12;
+        oversold.records.as_mut().unwrap().counters.sold = 12;
         let found = judge(oversold, false);
         assert_eq!(found, (Verdict::Violated, Some(3), vec!["I1", "I8"]));
 
         let mut forgotten = sound();
-        forgotten.records.as_mut().unwrap().held = 0;
+        forgotten.records.as_mut().unwrap().sums.held = 0;
         let found = judge(forgotten, false);
         assert_eq!(found, (Verdict::Violated, Some(0), vec!["I8"]));
     }
@@ -236,5 +346,48 @@ mod tests {
         let mut broken = sound();
         broken.reading.counters.available = 5;
         assert_eq!(judge(broken, true), (Verdict::Violated, None, vec!["I1"]));
+    }
+
+    /// Two shards, three of the ledger's units at the other one.
+    fn pair(sent: u64, received: u64) -> Vec<ShardAudit> {
+        let mut ledger = sound();
+        ledger.reading.counters.available -= sent;
+        ledger.reading.counters.sent.insert(ShardNo(1), sent);
+        let mut other = sound();
+        other.shard = ShardNo(1);
+        other.reading.counters = Counters {
+            available: received,
+            ..Counters::default()
+        };
+        other
+            .reading
+            .counters
+            .received
+            .insert(ShardNo::LEDGER, received);
+        other.records = Some(Recount {
+            sums: RecordSums::default(),
+            counters: other.reading.counters.clone(),
+        });
+        vec![ledger, other]
+    }
+
+    #[test]
+    fn what_moves_between_shards_is_counted_once_it_stands_still() {
+        assert_eq!(
+            judge_all(pair(3, 3), false, true),
+            (Verdict::Sound, Some(0), vec![])
+        );
+        // Under way: neither here nor there, and not missing.
+        assert_eq!(
+            judge_all(pair(3, 1), false, true),
+            (Verdict::Sound, Some(0), vec![])
+        );
+        let lost = judge_all(pair(1, 3), false, true);
+        assert_eq!(lost, (Verdict::Violated, Some(0), vec!["I2"]));
+        // Read at different instants this tells nothing.
+        assert_eq!(
+            judge_all(pair(1, 3), false, false),
+            (Verdict::Undecided, None, vec![])
+        );
     }
 }

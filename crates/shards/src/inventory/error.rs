@@ -57,6 +57,20 @@ pub enum Error {
         /// Held now.
         held: u64,
     },
+    /// The item's version is not the one that the caller believes.
+    #[error("item {item} has version {version}: read it again and decide anew")]
+    VersionMismatch {
+        /// The item.
+        item: ItemId,
+        /// Its version.
+        version: u64,
+    },
+    /// Units of the item are held.
+    #[error("{units} units are held: wait until they are confirmed or back, or say force")]
+    UnitsHeld {
+        /// How many.
+        units: u64,
+    },
     /// The item is being deleted.
     #[error("item {0} is being deleted")]
     ItemDeleting(ItemId),

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join_all;
+
 use super::pages::Place;
 use super::spec::{self, FieldError};
 use super::types::ItemPage;
@@ -12,8 +14,11 @@ use super::{Error, Inventory, unexpected};
 use crate::hash;
 use crate::ids::{Generation, ItemId, RequestId, STRIPES, ShardNo, StripeNo};
 use crate::machine::{
-    CatalogOp, CatalogReply, Entry, ItemSpec, Life, NewEntry, Selling, ShardOp, ShardReply, Terms,
+    CatalogOp, CatalogReply, Entry, ItemSpec, Life, NewEntry, Selling, ShardOp, ShardReply,
+    StockChange, Terms,
 };
+use crate::placement;
+use crate::rules::{Rule, holds};
 use crate::store::Deadline;
 
 /// Items of a page where the caller did not say, and the most of one page.
@@ -37,10 +42,14 @@ impl Inventory {
         let asked = read_clock();
         let terms = spec::terms(&spec).map_err(Error::Invalid)?;
         let stripe = hash::catalog_stripe(&item);
+        let masters = self.store.masters();
+        let shards = match u8::try_from(spec.shard_count) {
+            Ok(0) | Err(_) => masters.count(),
+            Ok(shards) => shards,
+        };
         let new = NewEntry {
             generation: Generation(rand::random()),
-            // One shard, beside its entry: a create is then one stripe's work.
-            placement: vec![stripe],
+            placement: placement::place(&item, shards, &masters),
             item: item.clone(),
             terms,
             create_request,
@@ -55,15 +64,14 @@ impl Inventory {
                     .finish_create(*entry, deadline)
                     .await
                     .map_err(Error::half_done)?;
+                self.deal(&entry, deadline).await;
                 Ok(self.views.put(entry, asked))
             }
             CatalogReply::Entry(entry) if entry.life == Life::Live => {
                 Ok(self.views.put(*entry, asked))
             }
             CatalogReply::Entry(_) => Err(Error::ItemDeleting(item)),
-            CatalogReply::Exists(entry) if entry.life == Life::Deleting => {
-                Err(Error::ItemDeleting(item))
-            }
+            CatalogReply::Exists(entry) if entry.life.is_ending() => Err(Error::ItemDeleting(item)),
             CatalogReply::Exists(_) => Err(Error::ItemExists(item)),
             other => Err(unexpected(&other)),
         }
@@ -76,16 +84,22 @@ impl Inventory {
         entry: Entry,
         deadline: Deadline,
     ) -> Result<Entry, Error> {
-        for shard in shard_numbers(&entry) {
-            let supply = (shard == ShardNo::LEDGER).then_some(entry.spec.initial_stock);
-            // The version that the entry has now: an unfinished create may
-            // have been changed already.
+        let create = |shard| {
+            let opening = entry.spec.initial_stock;
+            let supply = if holds(Rule::CreateCarriesSupply) {
+                opening
+            } else {
+                0
+            };
             let create = ShardOp::Create {
                 settings: entry.terms.settings,
                 version: entry.version,
-                supply,
+                supply: (shard == ShardNo::LEDGER).then_some(supply),
             };
-            match self.ask_once(&entry, shard, create, deadline).await? {
+            self.ask_once(&entry, shard, create, deadline)
+        };
+        for answer in join_all(shard_numbers(&entry).map(create)).await {
+            match answer? {
                 ShardReply::Created => {}
                 other => return Err(unexpected(&other)),
             }
@@ -98,10 +112,33 @@ impl Inventory {
             .ask_catalog(hash::catalog_stripe(&entry.item), finish, deadline)
             .await?
         {
-            CatalogReply::Entry(entry) => Ok(*entry),
+            CatalogReply::Entry(entry) => {
+                if !holds(Rule::CreateCarriesSupply) {
+                    self.add_opening_supply(&entry, deadline).await?;
+                }
+                Ok(*entry)
+            }
             CatalogReply::NotFound => Err(Error::ItemNotFound(entry.item)),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// What a create without supply would have to do afterwards; only a mutant
+    /// does.
+    async fn add_opening_supply(&self, entry: &Entry, deadline: Deadline) -> Result<(), Error> {
+        let change = StockChange::Adjust {
+            delta: entry.spec.initial_stock.cast_signed(),
+            allow_partial: false,
+        };
+        let add = ShardOp::Change {
+            request: entry.create_request,
+            change,
+            gathered: true,
+            version: entry.version,
+        };
+        self.ask_once(entry, ShardNo::LEDGER, add, deadline)
+            .await
+            .map(drop)
     }
 
     /// An item's entry as it is now.
@@ -231,7 +268,7 @@ impl Inventory {
     ) -> Result<Arc<Entry>, Error> {
         self.change_terms(item, deadline, |entry| {
             let now = entry.terms.settings.selling;
-            if entry.life == Life::Deleting {
+            if entry.life.is_ending() {
                 return Err(Error::ItemDeleting(entry.item.clone()));
             }
             if now == selling {
@@ -293,26 +330,37 @@ impl Inventory {
             return Ok(Arc::clone(entry));
         }
         let version = entry.version;
+        let configure = |shard| {
+            let settings = entry.terms.settings;
+            self.ask_once(
+                entry,
+                shard,
+                ShardOp::Configure { settings, version },
+                deadline,
+            )
+        };
+        let answers = join_all(shard_numbers(entry).map(configure)).await;
         let mut shards_done = 0;
-        for shard in shard_numbers(entry) {
-            let configure = ShardOp::Configure {
-                settings: entry.terms.settings,
-                version,
-            };
-            match self.ask_once(entry, shard, configure, deadline).await {
+        let mut away = None;
+        for (shard, answer) in shard_numbers(entry).zip(answers) {
+            match answer {
                 Ok(ShardReply::Configured { .. }) => shards_done += 1,
-                Ok(ShardReply::Missing) => return Err(Error::shard_lost(entry, shard)),
-                Ok(other) => return Err(unexpected(&other)),
-                Err(Error::Store(cause)) => {
-                    return Err(Error::NotSpread {
-                        version,
-                        shards_done,
-                        shards_total: u32::try_from(entry.placement.len()).unwrap_or(u32::MAX),
-                        cause,
-                    });
+                // Gone with its item, or lost: the entry tells which.
+                Ok(ShardReply::Missing) => {
+                    return Err(self.why_missing(entry, shard, deadline).await);
                 }
+                Ok(other) => return Err(unexpected(&other)),
+                Err(Error::Store(cause)) => away = away.or(Some(cause)),
                 Err(error) => return Err(error),
             }
+        }
+        if let Some(cause) = away {
+            return Err(Error::NotSpread {
+                version,
+                shards_done,
+                shards_total: u32::from(super::shards_of(entry)),
+                cause,
+            });
         }
         let finish = CatalogOp::FinishUpdate {
             item: entry.item.clone(),
@@ -332,8 +380,20 @@ impl Inventory {
     }
 }
 
+impl Inventory {
+    async fn why_missing(&self, entry: &Entry, shard: ShardNo, deadline: Deadline) -> Error {
+        match self.read_entry(&entry.item, deadline).await {
+            Ok(now) if now.generation != entry.generation => {
+                Error::ItemNotFound(entry.item.clone())
+            }
+            Ok(now) if now.life.is_ending() => Error::ItemDeleting(entry.item.clone()),
+            Ok(_) => Error::shard_lost(entry, shard),
+            Err(error) => error,
+        }
+    }
+}
+
 /// The shards of an item, the ledger first.
 pub(super) fn shard_numbers(entry: &Entry) -> impl Iterator<Item = ShardNo> + use<> {
-    let shards = u8::try_from(entry.placement.len()).unwrap_or(u8::MAX);
-    (0..shards).map(ShardNo)
+    (0..super::shards_of(entry)).map(ShardNo)
 }

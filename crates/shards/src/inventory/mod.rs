@@ -2,16 +2,20 @@
 //! items, shards and procedures; knows neither the wire nor how a store works.
 //!
 //! - `reservations`: reserve, confirm, cancel, extend, return, get.
-//! - `items`: create, list, pause, resume, close; every procedure can be started
-//!   again from the catalog entry, by any server.
+//! - `items`: create, list, pause, resume, close, delete; every procedure can be
+//!   started again from the catalog entry, by any server.
+//! - `rounds`, `lookout`: a request's way to its decision over many shards.
 //! - `stock`, `audit`: reading and changing stock, and proving it.
 //! - `sweep`: what ends by itself.
 
 mod audit;
+mod deletion;
 mod error;
 mod items;
+mod lookout;
 mod pages;
 mod reservations;
+mod rounds;
 pub mod spec;
 mod stock;
 mod sweep;
@@ -22,20 +26,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::Error;
+pub use rounds::Figures;
 pub use spec::FieldError;
 pub use sweep::Swept;
 pub use types::{
-    Audit, AuditLevel, ItemPage, Receipt, Reserve, Reserved, Return, SalePhase, ShardAudit, Stock,
-    StockChanged, Target, Verdict, seconds,
+    Audit, AuditLevel, ItemPage, ReadStock, Receipt, Recount, Reserve, Reserved, Return, SalePhase,
+    ShardAudit, Stock, StockChanged, Target, Verdict, seconds,
 };
 
 use crate::hash;
-use crate::ids::{BuyerId, Invalid, ItemId, ShardKey, ShardNo, StripeNo};
+use crate::ids::{BuyerId, Generation, Invalid, ItemId, ShardKey, ShardNo, StripeNo};
 use crate::machine::{
     CatalogOp, CatalogReply, Entry, Life, Op, Reply, ShardOp, ShardReply, StoreIdentity,
 };
 use crate::reservation_id::ReservationId;
+use crate::rules::{Rule, holds};
 use crate::store::{Deadline, Store, StoreError, StoreStatus};
+use lookout::Lookout;
+use rounds::Counts;
 use view::{Views, read_clock};
 
 /// How long a procedure goes on when its caller set no deadline.
@@ -47,6 +55,8 @@ pub struct Inventory {
     store: Arc<dyn Store>,
     identity: StoreIdentity,
     views: Views,
+    lookout: Lookout,
+    figures: Counts,
 }
 
 impl Inventory {
@@ -58,6 +68,8 @@ impl Inventory {
             store,
             identity,
             views: Views::default(),
+            lookout: Lookout::default(),
+            figures: Counts::default(),
         }
     }
 
@@ -105,7 +117,11 @@ impl Inventory {
         };
         let key = ShardKey {
             item: entry.item.clone(),
-            generation: entry.generation,
+            generation: if holds(Rule::GenerationInKeys) {
+                entry.generation
+            } else {
+                Generation([0; 8])
+            },
             shard,
         };
         match self
@@ -144,13 +160,15 @@ impl Inventory {
                     };
                     self.ask_once(entry, shard, configure, deadline).await?;
                 }
-                ShardReply::Missing if asked_again => return Err(Error::shard_lost(entry, shard)),
+                ShardReply::Missing if asked_again || !holds(Rule::MissingReadsTheEntry) => {
+                    return Err(Error::shard_lost(entry, shard));
+                }
                 ShardReply::Missing => {
                     let now = self.read_entry(&entry.item, deadline).await?;
                     if now.generation != entry.generation {
                         return Ok(Err(Gone));
                     }
-                    if now.life == Life::Deleting {
+                    if now.life.is_ending() {
                         return Err(Error::ItemDeleting(entry.item.clone()));
                     }
                     asked_again = true;
@@ -206,6 +224,11 @@ impl std::fmt::Debug for Inventory {
 /// The item was deleted and made again since its entry was read.
 #[derive(Debug)]
 struct Gone;
+
+fn shards_of(entry: &Entry) -> u8 {
+    // Bounded by SHARDS_MAX where an entry is made.
+    u8::try_from(entry.placement.len()).unwrap_or(u8::MAX)
+}
 
 fn unexpected(reply: &impl std::fmt::Debug) -> Error {
     Error::Unexpected(format!("{reply:?}"))

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::types::{Receipt, Reserve, Reserved, Return, Target};
-use super::{Error, Gone, Inventory, unexpected};
+use super::{Error, Gone, Inventory, shards_of, unexpected};
+use crate::allocator::Ask;
 use crate::hash;
 use crate::ids::{RecordKey, ShardKey, ShardNo};
 use crate::machine::{Entry, LateConfirm, Reservation, SaleNow, ShardOp, ShardReply};
@@ -34,12 +35,12 @@ impl Inventory {
         let mut entry = self.entry(&ask.item, deadline).await?;
         let (place, reply) = loop {
             let shard = hash::home_shard(buyer, shards_of(&entry));
-            let op = ShardOp::Reserve {
+            let reserve = Ask::Reserve {
                 key: record,
                 quantity: ask.quantity,
                 version: entry.version,
             };
-            match self.ask_shard(&entry, shard, op, deadline).await? {
+            match self.decide(&entry, shard, reserve, deadline).await? {
                 Ok(reply) => {
                     break (
                         Place {
@@ -64,7 +65,9 @@ impl Inventory {
             ShardReply::Ended(reservation) => {
                 Reserved::AlreadyEnded(self.receipt(&place, reservation))
             }
-            ShardReply::Short { available, held } => Reserved::Short { available, held },
+            ShardReply::Short {
+                available, held, ..
+            } => Reserved::Short { available, held },
             ShardReply::OverLimit { units, max } => Reserved::OverLimit { units, max },
             ShardReply::NotSelling(SaleNow::NotStarted { sale_start }) => {
                 Reserved::NotStarted { sale_start }
@@ -93,15 +96,29 @@ impl Inventory {
         reacquire: bool,
         deadline: Deadline,
     ) -> Result<Receipt, Error> {
-        // With one shard its own answer is the look: what is short here is
-        // short everywhere, so the loss is true.
-        let late = if reacquire {
-            LateConfirm::RetakeOrLose
-        } else {
-            LateConfirm::Refuse
-        };
-        self.after(target, deadline, |key| ShardOp::Confirm { key, late })
-            .await
+        if !reacquire {
+            let late = LateConfirm::Refuse;
+            return self
+                .after(target, deadline, |key| ShardOp::Confirm {
+                    key,
+                    late,
+                    version: 0,
+                })
+                .await;
+        }
+        let mut entry = self.entry_of(target, deadline).await?;
+        loop {
+            let place = self.place(target, entry);
+            let ask = Ask::Reacquire {
+                key: place.record,
+                version: place.entry.version,
+            };
+            let decided = self.decide(&place.entry, place.shard, ask, deadline).await;
+            match self.outcome(target, &place, decided)? {
+                Some(receipt) => return Ok(receipt),
+                None => entry = self.entry_of(target, deadline).await?,
+            }
+        }
     }
 
     /// Gives held units back. By key it also forbids a request that has not
@@ -181,17 +198,29 @@ impl Inventory {
         loop {
             let place = self.place(target, entry);
             let asked = self.ask_shard(&place.entry, place.shard, op(place.record), deadline);
-            match asked.await {
-                Ok(Ok(ShardReply::Done(reservation))) => {
-                    return Ok(self.receipt(&place, reservation));
-                }
-                Ok(Ok(other)) => return Err(self.refusal(&place, other)),
-                Ok(Err(Gone)) => entry = self.entry_of(target, deadline).await?,
-                Err(Error::ItemNotFound(_)) if matches!(target, Target::Id(_)) => {
-                    return Err(Error::ReservationNotFound);
-                }
-                Err(error) => return Err(error),
+            match self.outcome(target, &place, asked.await)? {
+                Some(receipt) => return Ok(receipt),
+                None => entry = self.entry_of(target, deadline).await?,
             }
+        }
+    }
+
+    /// What a shard's answer means to whoever asked about a reservation;
+    /// `None`: the item has another life by now.
+    fn outcome(
+        &self,
+        target: &Target,
+        place: &Place,
+        answer: Result<Result<ShardReply, Gone>, Error>,
+    ) -> Result<Option<Receipt>, Error> {
+        match answer {
+            Ok(Ok(ShardReply::Done(reservation))) => Ok(Some(self.receipt(place, reservation))),
+            Ok(Ok(other)) => Err(self.refusal(place, other)),
+            Ok(Err(Gone)) => Ok(None),
+            Err(Error::ItemNotFound(_)) if matches!(target, Target::Id(_)) => {
+                Err(Error::ReservationNotFound)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -274,9 +303,4 @@ impl Inventory {
             other => unexpected(&other),
         }
     }
-}
-
-fn shards_of(entry: &Entry) -> u8 {
-    // Bounded by SHARDS_MAX where an entry is made.
-    u8::try_from(entry.placement.len()).unwrap_or(u8::MAX)
 }

@@ -90,11 +90,6 @@ pub fn terms(spec: &ItemSpec) -> Result<Terms, Vec<FieldError>> {
         "must be at most 64 (0 lets the service choose)",
     );
     check(
-        spec.shard_count <= 1 || spec.shard_count > SHARDS_MAX,
-        "item.shard_count",
-        "must be 0 or 1: items with several shards come with a later version",
-    );
-    check(
         spec.max_units_per_reservation <= QUANTITY_MAX,
         "item.max_units_per_reservation",
         "must be at most 1000000 (0 means that)",

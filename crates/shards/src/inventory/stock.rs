@@ -1,22 +1,42 @@
 //! Reading and changing an item's stock.
 
 use super::spec::FieldError;
-use super::types::{SalePhase, Stock, StockChanged};
+use super::types::{ReadStock, SalePhase, Stock, StockChanged};
 use super::{Error, Inventory, unexpected};
+use crate::allocator::Ask;
 use crate::ids::{ItemId, RequestId, ShardNo, TOTAL_MAX};
-use crate::machine::{Reading, SaleNow, ShardOp, ShardReply, StockChange};
+use crate::machine::{Counters, Entry, Reading, SaleNow, ShardReply, StockChange};
 use crate::store::Deadline;
 
 impl Inventory {
-    /// Reads an item's stock; what lapsed counts as available.
+    /// Reads an item's stock; what lapsed counts as available. `Twice` reads
+    /// every shard a second time, to know whether anything changed meanwhile.
     ///
     /// # Errors
     /// [`Error::ItemNotFound`], and what the store says.
-    pub async fn stock(&self, item: &ItemId, deadline: Deadline) -> Result<Stock, Error> {
-        let reply = self.ask_ledger(item, &ShardOp::Look, deadline).await?;
-        match reply {
-            ShardReply::Read(reading) => Ok(stock_of(item.clone(), &reading)),
-            other => Err(unexpected(&other)),
+    pub async fn stock(
+        &self,
+        item: &ItemId,
+        how: ReadStock,
+        deadline: Deadline,
+    ) -> Result<Stock, Error> {
+        loop {
+            let entry = self.entry(item, deadline).await?;
+            let Ok(first) = self.read_all(&entry, deadline).await? else {
+                continue;
+            };
+            if first.len() < 2 || how == ReadStock::Once {
+                let exact = first.len() < 2;
+                return stock_of(&entry, &first, exact);
+            }
+            let Ok(second) = self.read_all(&entry, deadline).await? else {
+                continue;
+            };
+            let revisions = |readings: &[Reading]| -> Vec<_> {
+                readings.iter().map(|reading| reading.revision).collect()
+            };
+            let exact = revisions(&first) == revisions(&second);
+            return stock_of(&entry, &second, exact);
         }
     }
 
@@ -65,20 +85,42 @@ impl Inventory {
         change: StockChange,
         deadline: Deadline,
     ) -> Result<StockChanged, Error> {
-        let op = ShardOp::Change { request, change };
-        match self.ask_ledger(item, &op, deadline).await? {
+        let (entry, reply) = loop {
+            let entry = self.entry(item, deadline).await?;
+            let ask = Ask::Change {
+                request,
+                change,
+                version: entry.version,
+            };
+            if let Ok(reply) = self.decide(&entry, ShardNo::LEDGER, ask, deadline).await? {
+                break (entry, reply);
+            }
+        };
+        match reply {
             ShardReply::Changed {
                 applied,
                 replayed,
                 reading,
-            } => Ok(StockChanged {
-                stock: stock_of(item.clone(), &reading),
-                applied,
-                replayed,
-            }),
-            ShardReply::Short { available, held } => {
-                Err(Error::NotEnoughAvailable { available, held })
+            } => {
+                if applied > 0 {
+                    self.deal(&entry, deadline).await;
+                }
+                let stock = if entry.placement.len() < 2 {
+                    stock_of(&entry, &[*reading], true)?
+                } else {
+                    self.stock(item, ReadStock::Once, deadline)
+                        .await
+                        .map_err(Error::half_done)?
+                };
+                Ok(StockChanged {
+                    stock,
+                    applied,
+                    replayed,
+                })
             }
+            ShardReply::Short {
+                available, held, ..
+            } => Err(Error::NotEnoughAvailable { available, held }),
             ShardReply::TotalMismatch { total } => Err(Error::TotalMismatch { total }),
             ShardReply::TotalTooLarge { total } => {
                 let field = match change {
@@ -93,44 +135,39 @@ impl Inventory {
             other => Err(unexpected(&other)),
         }
     }
-
-    async fn ask_ledger(
-        &self,
-        item: &ItemId,
-        op: &ShardOp,
-        deadline: Deadline,
-    ) -> Result<ShardReply, Error> {
-        loop {
-            let entry = self.entry(item, deadline).await?;
-            if let Ok(reply) = self
-                .ask_shard(&entry, ShardNo::LEDGER, op.clone(), deadline)
-                .await?
-            {
-                return Ok(reply);
-            }
-        }
-    }
 }
 
-fn stock_of(item: ItemId, reading: &Reading) -> Stock {
-    let counters = &reading.counters;
-    let phase = match reading.settings.sale_at(reading.now) {
+/// The sums over all shards, as one reading of each found them.
+fn stock_of(entry: &Entry, readings: &[Reading], exact: bool) -> Result<Stock, Error> {
+    let sum = |of: fn(&Counters) -> u64| readings.iter().map(|r| of(&r.counters)).sum::<u64>();
+    let newest = readings.iter().max_by_key(|reading| reading.version);
+    let as_of = readings.iter().map(|reading| reading.now).max();
+    let (Some(newest), Some(as_of)) = (newest, as_of) else {
+        return Err(Error::Unexpected("an item without shards".to_owned()));
+    };
+    let held = sum(|c| c.held);
+    let sold = sum(|c| c.sold);
+    // What is neither held nor sold is available or under way to where it will
+    // be. By each shard's own equation this is their sum, at whatever instants
+    // they were read: transfers cannot disturb it.
+    let total = sum(|c| c.supply.unwrap_or(0) + c.surplus);
+    let available = total.saturating_sub(held + sold);
+    let phase = match newest.settings.sale_at(as_of) {
         SaleNow::Ended | SaleNow::Deleting => SalePhase::Ended,
         SaleNow::Paused => SalePhase::Paused,
         SaleNow::NotStarted { .. } => SalePhase::NotStarted,
-        SaleNow::On if counters.available > 0 => SalePhase::OnSale,
-        SaleNow::On if counters.held > 0 => SalePhase::AllHeld,
+        SaleNow::On if available > 0 => SalePhase::OnSale,
+        SaleNow::On if held > 0 => SalePhase::AllHeld,
         SaleNow::On => SalePhase::SoldOut,
     };
-    Stock {
-        item,
-        settings: reading.settings,
-        available: counters.available,
-        held: counters.held,
-        sold: counters.sold,
-        // One shard, one operation: one instant.
-        exact: true,
-        as_of: reading.now,
+    Ok(Stock {
+        item: entry.item.clone(),
+        settings: newest.settings,
+        available,
+        held,
+        sold,
+        exact,
+        as_of,
         phase,
-    }
+    })
 }

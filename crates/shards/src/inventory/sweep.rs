@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::items::shard_numbers;
 use super::view::read_clock;
 use super::{Error, Inventory};
-use crate::ids::StripeNo;
+use crate::ids::{ShardNo, StripeNo};
 use crate::machine::{BATCH_STEPS_MAX, CatalogOp, CatalogReply, Entry, Life, ShardOp, ShardReply};
 
 /// Entries read at a time.
@@ -105,7 +105,12 @@ impl Inventory {
         if entry.life == Life::Creating {
             let asked = read_clock();
             let entry = self.finish_create(entry, None).await?;
+            self.deal(&entry, None).await;
             self.views.put(entry, asked);
+            return Ok(Swept { resumed: 1, ..done });
+        }
+        if entry.life.is_ending() {
+            self.resume_delete(entry).await?;
             return Ok(Swept { resumed: 1, ..done });
         }
         if entry.spread < entry.version {
@@ -113,24 +118,30 @@ impl Inventory {
                 .await?;
             done.resumed += 1;
         }
-        for shard in shard_numbers(&entry) {
-            // Both are queued before either is waited for: one batch.
-            let (expired, purged) = futures_util::try_join!(
-                self.sweep_shard(&entry, shard, ShardOp::Expire { limit: SWEEP_STEPS }),
-                self.sweep_shard(&entry, shard, ShardOp::Purge { limit: SWEEP_STEPS }),
-            )?;
+        let sweep = |shard| self.sweep_shard(&entry, shard);
+        for swept in join_all(shard_numbers(&entry).map(sweep)).await {
+            let (expired, purged) = swept?;
             done.expired += expired;
             done.purged += purged;
+        }
+        // What a server left under way; nobody else may look here for long.
+        if entry.placement.len() > 1
+            && let Ok(readings) = self.read_all(&entry, None).await?
+        {
+            self.carry_on(&entry, &readings, None).await?;
         }
         Ok(done)
     }
 
-    async fn sweep_shard(
-        &self,
-        entry: &Entry,
-        shard: crate::ids::ShardNo,
-        op: ShardOp,
-    ) -> Result<u64, Error> {
+    /// Both are queued before either is waited for: one batch.
+    async fn sweep_shard(&self, entry: &Entry, shard: ShardNo) -> Result<(u64, u64), Error> {
+        futures_util::try_join!(
+            self.work_off(entry, shard, ShardOp::Expire { limit: SWEEP_STEPS }),
+            self.work_off(entry, shard, ShardOp::Purge { limit: SWEEP_STEPS }),
+        )
+    }
+
+    async fn work_off(&self, entry: &Entry, shard: ShardNo, op: ShardOp) -> Result<u64, Error> {
         let mut total = 0;
         // What is missing is left to whoever asks for it.
         while let ShardReply::Swept { changed, more } =

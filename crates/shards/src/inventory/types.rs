@@ -133,6 +133,15 @@ pub enum SalePhase {
     Ended,
 }
 
+/// How an item's stock is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadStock {
+    /// Every shard once: exact only of an item with one shard.
+    Once,
+    /// Every shard twice: exact if nothing changed in between.
+    Twice,
+}
+
 /// What was done to an item's stock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StockChanged {
@@ -189,7 +198,16 @@ pub struct ShardAudit {
     /// By its counters.
     pub reading: Reading,
     /// By its records, if they were recounted and stood still.
-    pub records: Option<crate::machine::RecordSums>,
+    pub records: Option<Recount>,
+}
+
+/// A recount of a shard's records, and its counters of the same instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recount {
+    /// By the records.
+    pub sums: crate::machine::RecordSums,
+    /// By the counters.
+    pub counters: crate::machine::Counters,
 }
 
 /// A page of items.

@@ -1,7 +1,7 @@
 //! What can be done with a reservation. The table of these operations and of
 //! the states is the contract's ("After Reserve"); `tests::table` runs it.
 
-use super::ops::{LateConfirm, ShardReply};
+use super::ops::{Claimant, LateConfirm, ShardReply};
 use super::record::{Record, ReturnRecord, State};
 use super::settings::SaleNow;
 use super::settings::Selling;
@@ -9,7 +9,20 @@ use super::shard::Turn;
 use crate::ids::{Quantity, RecordKey, RequestId};
 
 impl Turn<'_> {
-    pub(super) fn confirm(&mut self, key: RecordKey, late: LateConfirm) -> ShardReply {
+    pub(super) fn confirm(
+        &mut self,
+        key: RecordKey,
+        late: LateConfirm,
+        version: u64,
+    ) -> ShardReply {
+        let reply = self.decide_confirm(key, late, version);
+        if reply.is_decision() {
+            self.end_claim(Claimant::Buyer(key));
+        }
+        reply
+    }
+
+    fn decide_confirm(&mut self, key: RecordKey, late: LateConfirm, version: u64) -> ShardReply {
         let Some(record) = self.settle(key) else {
             return ShardReply::NotFound;
         };
@@ -22,7 +35,10 @@ impl Turn<'_> {
                 ShardReply::Done(self.show(record))
             }
             State::Confirmed => ShardReply::Done(self.show(record)),
-            State::Expired if late != LateConfirm::Refuse => self.retake(key, record, late),
+            State::Expired if late != LateConfirm::Refuse => match self.knows_less_than(version) {
+                Some(old) => old,
+                None => self.retake(key, record, late),
+            },
             State::Expired | State::Cancelled | State::Lost => {
                 ShardReply::WrongState(self.show(record))
             }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
+use super::settings::{Selling, Settings};
 use crate::ids::{Generation, ItemId, RequestId, StripeNo};
+use crate::rules::{Rule, holds};
 use crate::time::Millis;
 
 /// How far an item's life has come.
@@ -17,8 +18,27 @@ pub enum Life {
     Creating,
     /// It is there.
     Live,
-    /// Its shards are being taken away.
+    /// Nothing is granted any more; whether it goes is being found out.
     Deleting,
+    /// ⚔ That it goes is decided, and its shards are being taken away.
+    Removing,
+}
+
+impl Life {
+    /// Whether it is on its way out.
+    #[must_use]
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::Deleting | Self::Removing)
+    }
+}
+
+/// What a deletion that is under way has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Also while units are held.
+    pub force: bool,
+    /// What comes back if it does not go.
+    pub former: Selling,
 }
 
 /// An item as its creator sent it. A repeated create must send the same.
@@ -85,6 +105,8 @@ pub struct Entry {
     pub created: Millis,
     /// When its terms last changed.
     pub updated: Millis,
+    /// Set while [`Life::is_ending`].
+    pub deletion: Option<Deletion>,
 }
 
 /// What the creator of an entry decides; the rest is the machine's.
@@ -117,7 +139,8 @@ pub enum CatalogOp {
         /// Which life.
         generation: Generation,
     },
-    /// Compares the version, and sets new terms under the next one.
+    /// Compares the version, and sets new terms under the next one; of a live
+    /// item only.
     Update {
         /// The item.
         item: ItemId,
@@ -136,6 +159,37 @@ pub enum CatalogOp {
         generation: Generation,
         /// The version.
         version: u64,
+    },
+    /// Stops all grants, under the next version, like a pause. Repeated, it may
+    /// add the force that the first one did not have.
+    BeginDelete {
+        /// The item.
+        item: ItemId,
+        /// Which life.
+        generation: Generation,
+        /// Also while units are held.
+        force: bool,
+        /// The version that it must have; `None` = any.
+        expected: Option<u64>,
+    },
+    /// ⚔ Decides, once every shard works by `version`, whether it goes or is as
+    /// before. One of two servers that have seen different things is too late.
+    DecideDelete {
+        /// The item.
+        item: ItemId,
+        /// Which life.
+        generation: Generation,
+        /// The version that this was found out under.
+        version: u64,
+        /// It goes; else the former state is back, under the next version.
+        remove: bool,
+    },
+    /// All its shards are gone.
+    FinishDelete {
+        /// The item.
+        item: ItemId,
+        /// Which life.
+        generation: Generation,
     },
     /// Reads an entry.
     Get {
@@ -160,7 +214,8 @@ pub enum CatalogReply {
     Exists(Box<Entry>),
     /// No such item, or not that life of it.
     NotFound,
-    /// The version was not the expected one; nothing changed.
+    /// The version was not the expected one, or the item's life stands in the
+    /// way; nothing changed.
     VersionMismatch(Box<Entry>),
     /// A page of entries.
     Page {
@@ -210,12 +265,11 @@ pub(super) fn apply(
             expected,
             terms,
         } => change(entries, item, *generation, |entry| {
-            if entry.version != *expected {
-                return Err(CatalogReply::VersionMismatch(Box::new(entry.clone())));
+            if entry.version != *expected || entry.life != Life::Live {
+                return Err(entry.mismatch());
             }
-            entry.version += 1;
             entry.terms = (**terms).clone();
-            entry.updated = now;
+            entry.next_version(now);
             Ok(true)
         }),
         CatalogOp::FinishUpdate {
@@ -229,6 +283,32 @@ pub(super) fn apply(
             }
             Ok(news)
         }),
+        CatalogOp::BeginDelete {
+            item,
+            generation,
+            force,
+            expected,
+        } => change(entries, item, *generation, |entry| {
+            entry.begin_delete(*force, *expected, now)
+        }),
+        CatalogOp::DecideDelete {
+            item,
+            generation,
+            version,
+            remove,
+        } => change(entries, item, *generation, |entry| {
+            entry.decide_delete(*version, *remove, now)
+        }),
+        CatalogOp::FinishDelete { item, generation } => {
+            let gone = entries.get(item).is_some_and(|entry| {
+                entry.generation == *generation && entry.life == Life::Removing
+            });
+            if gone {
+                entries.remove(item);
+                return (CatalogReply::NotFound, Some(item.clone()));
+            }
+            change(entries, item, *generation, |_| Ok(false))
+        }
         CatalogOp::Get { item } => match entries.get(item) {
             Some(entry) => (reply(entry), None),
             None => (CatalogReply::NotFound, None),
@@ -284,6 +364,72 @@ impl Entry {
             spec: new.spec.clone(),
             created: now,
             updated: now,
+            deletion: None,
         }
+    }
+
+    fn next_version(&mut self, now: Millis) {
+        self.version += 1;
+        self.updated = now;
+    }
+
+    fn mismatch(&self) -> CatalogReply {
+        CatalogReply::VersionMismatch(Box::new(self.clone()))
+    }
+
+    fn begin_delete(
+        &mut self,
+        force: bool,
+        expected: Option<u64>,
+        now: Millis,
+    ) -> Result<bool, CatalogReply> {
+        if let Some(deletion) = &mut self.deletion {
+            let news = force && !deletion.force;
+            deletion.force |= force;
+            return Ok(news);
+        }
+        if self.life != Life::Live || expected.is_some_and(|version| version != self.version) {
+            return Err(self.mismatch());
+        }
+        self.deletion = Some(Deletion {
+            force,
+            former: self.terms.settings.selling,
+        });
+        self.life = Life::Deleting;
+        self.terms.settings.selling = Selling::Deleting;
+        self.next_version(now);
+        Ok(true)
+    }
+
+    fn decide_delete(
+        &mut self,
+        version: u64,
+        remove: bool,
+        now: Millis,
+    ) -> Result<bool, CatalogReply> {
+        let undecided = self.life == Life::Deleting && self.version == version;
+        let Some(deletion) = self
+            .deletion
+            .filter(|_| undecided || !holds(Rule::RemovalIsDecidedOnce))
+        else {
+            return Err(self.mismatch());
+        };
+        if remove {
+            // Before all shards obey, one of them may still grant.
+            if self.spread < version {
+                return Err(self.mismatch());
+            }
+            self.life = Life::Removing;
+            return Ok(true);
+        }
+        // Somebody has asked for force since.
+        if deletion.force {
+            return Err(self.mismatch());
+        }
+        self.deletion = None;
+        self.life = Life::Live;
+        self.terms.settings.selling = deletion.former;
+        self.next_version(now);
+        Ok(true)
     }
 }

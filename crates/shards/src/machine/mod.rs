@@ -6,7 +6,7 @@
 //!
 //! - [`ops`]: what can be asked, what is answered; [`record`]: what is
 //!   remembered of a request; [`settings`]: what operators set.
-//! - `reserve`, `after`, `stock`, `sweep`: the operations of a shard.
+//! - `reserve`, `after`, `stock`, `sweep`, `transfer`: the operations of a shard.
 //! - [`catalog`]: which items exist; [`stripe`]: the batch, the guard.
 //! - [`check`]: the invariants as code.
 //!
@@ -17,8 +17,8 @@
 //!   (expiry, then purge), so no answer depends on a sweeper. (One exception:
 //!   a retention raised after it had passed finds again what no sweep purged.)
 //! - ⚔ A Reserve that is short or over the limit, a late Confirm, a stock
-//!   change and a look first give back all that lapsed; if the batch's steps
-//!   do not suffice they answer AGAIN, never no.
+//!   change, a look and a lend first give back all that lapsed; if the batch's
+//!   steps do not suffice they answer AGAIN, never no.
 //! - An expired hold ended at its deadline, whenever that was noticed.
 //! - What the buyer bought stays counted when its record is purged.
 
@@ -35,13 +35,14 @@ pub mod stripe;
 mod sweep;
 #[cfg(test)]
 mod tests;
+pub mod transfer;
 
-pub use catalog::{CatalogOp, CatalogReply, Entry, ItemSpec, Life, NewEntry, Terms};
+pub use catalog::{CatalogOp, CatalogReply, Deletion, Entry, ItemSpec, Life, NewEntry, Terms};
 pub use check::Violation;
-pub use ops::{Counters, LateConfirm, Reading, RecordSums, ShardOp, ShardReply};
+pub use ops::{Claim, Claimant, Counters, LateConfirm, Reading, RecordSums, ShardOp, ShardReply};
 pub use record::{Adjustment, Record, Reservation, ReturnRecord, State, StockChange};
 pub use settings::{SaleNow, Selling, Settings};
-pub use shard::{Header, Shard, ShardChanges};
+pub use shard::{Header, Shard, ShardChanges, Sizes};
 pub use stripe::{
     BATCH_STEPS_MAX, Changes, Freeze, Guard, Op, Reply, Stamp, StoreIdentity, Stripe,
 };

@@ -10,7 +10,7 @@ use crate::ids::{Quantity, RecordKey, RequestId, ShardNo, TOTAL_MAX};
 use crate::time::Millis;
 
 /// An operation of one shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ShardOp {
     /// Holds (or sells at once) units, all or nothing.
     Reserve {
@@ -27,6 +27,8 @@ pub enum ShardOp {
         key: RecordKey,
         /// What to do when it has expired.
         late: LateConfirm,
+        /// The settings version that the asking server knows.
+        version: u64,
     },
     /// Gives held units back.
     Cancel {
@@ -74,9 +76,45 @@ pub enum ShardOp {
         request: RequestId,
         /// The change.
         change: StockChange,
+        /// Stock was brought here as far as there is any: a change that may be
+        /// partial is, if this shard is short. Before that it says so.
+        gathered: bool,
+        /// The settings version that the asking server knows.
+        version: u64,
     },
     /// Reads the counters, lapsed holds given back first.
     Look,
+    /// Notes that a request waits for stock to come here, or renews that note.
+    /// The oldest one stays.
+    Claim {
+        /// Who waits.
+        claimant: Claimant,
+    },
+    /// The request waits no longer.
+    Unclaim {
+        /// Who waited.
+        claimant: Claimant,
+    },
+    /// Gives available units to another shard; lapsed holds are given back
+    /// first. ⚔ Credited there only once this is acknowledged.
+    Lend {
+        /// To whom.
+        to: ShardNo,
+        /// Most units to give.
+        wanted: u64,
+        /// What that shard is known to have received from this one, perhaps
+        /// less than it has by now.
+        received: u64,
+        /// The claim of the shard that they go to; `None`: it has none.
+        claim: Option<Millis>,
+    },
+    /// Takes in what another shard has sent, as far as it is not in yet.
+    Credit {
+        /// By whom.
+        from: ShardNo,
+        /// What it has sent, ever.
+        sent: u64,
+    },
     /// Makes the shard; nothing else does. Harmless when it is there.
     Create {
         /// Settings.
@@ -104,8 +142,30 @@ pub enum ShardOp {
     },
 }
 
+/// For whom stock is brought to a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Claimant {
+    /// A Reserve or a late Confirm.
+    Buyer(RecordKey),
+    /// A change of the stock.
+    Operator(RequestId),
+}
+
+/// A request that waits for stock to come to its shard. While it is open the
+/// shard lends to older claims only, so that of two requests that want each
+/// other's units one gets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// Who waits.
+    pub claimant: Claimant,
+    /// Since when, by the store's time: what makes it older or younger.
+    pub since: Millis,
+    /// Until when, unless it is renewed: its server may be gone.
+    pub until: Millis,
+}
+
 /// What a Confirm does with an expired hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LateConfirm {
     /// Refuse.
     Refuse,
@@ -118,7 +178,7 @@ pub enum LateConfirm {
 
 /// What a shard answers. The names are decisions, not statuses: what each means
 /// to a caller is decided by the operation that was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ShardReply {
     /// Units were given to this request, now or before.
     Granted {
@@ -153,6 +213,8 @@ pub enum ShardReply {
     },
     /// Fewer units are here than asked for; nothing lapsed is left to give back.
     Short {
+        /// Units asked for.
+        wanted: u64,
         /// Can be bought here.
         available: u64,
         /// Held here.
@@ -198,6 +260,27 @@ pub enum ShardReply {
         /// Go on after this one; `None` = that was all.
         next: Option<RecordKey>,
     },
+    /// Stock comes to this shard by a claim of this age.
+    Claimed {
+        /// Since when.
+        since: Millis,
+    },
+    /// The request has no claim (any more).
+    Unclaimed,
+    /// Units were given to the other shard, or as many as it could give.
+    Lent {
+        /// Sent to it, ever: what to credit there.
+        sent: u64,
+        /// Given now; 0 also while an earlier transfer is under way.
+        given: u64,
+    },
+    /// ⚔ An older request waits for this shard's units. Not the same as having none.
+    ClaimedByOlder,
+    /// What the other shard sent is here.
+    Credited {
+        /// Received from it, ever.
+        received: u64,
+    },
     /// Queue entries were worked off.
     Swept {
         /// Records changed.
@@ -228,8 +311,28 @@ pub enum ShardReply {
     Full,
 }
 
+impl ShardReply {
+    /// Whether it decides a request that units are asked for: nothing that can
+    /// be mended by asking again, here or after bringing stock.
+    pub(super) fn is_decision(&self) -> bool {
+        !matches!(
+            self,
+            Self::Short { .. } | Self::Again | Self::OldSettings { .. } | Self::Missing
+        )
+    }
+
+    /// What a shard without units says.
+    pub(super) fn sold_out(quantity: Quantity) -> Self {
+        Self::Short {
+            wanted: u64::from(quantity.get()),
+            available: 0,
+            held: 0,
+        }
+    }
+}
+
 /// A shard's counters at one instant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reading {
     /// The store's time.
     pub now: Millis,
@@ -279,7 +382,7 @@ impl Counters {
 }
 
 /// Sums over records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RecordSums {
     /// Records seen.
     pub records: u64,

@@ -58,7 +58,7 @@ impl Record {
 }
 
 /// A reservation as an answer shows it, true at the answer's `now`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reservation {
     /// The record.
     pub record: Record,

@@ -1,25 +1,33 @@
 //! Reserve: the one operation that says no all day.
 
-use super::ops::ShardReply;
+use super::ops::{Claimant, ShardReply};
 use super::record::{Record, State};
 use super::settings::SaleNow;
 use super::shard::Turn;
 use crate::ids::{Quantity, RecordKey};
 
 impl Turn<'_> {
-    /// In this order: the record of these ids (a replay wins over everything),
-    /// state and window, the item's maximum, the buyer's limit, the stock. A
-    /// refusal leaves no record.
+    /// Reserve; a request that waited for stock waits no longer, unless it is
+    /// still short.
     pub(super) fn reserve(
         &mut self,
         key: RecordKey,
         quantity: Quantity,
         version: u64,
     ) -> ShardReply {
-        if self.shard.header.version < version {
-            return ShardReply::OldSettings {
-                version: self.shard.header.version,
-            };
+        let reply = self.decide(key, quantity, version);
+        if reply.is_decision() {
+            self.end_claim(Claimant::Buyer(key));
+        }
+        reply
+    }
+
+    /// In this order: the record of these ids (a replay wins over everything),
+    /// state and window, the item's maximum, the buyer's limit, the stock. A
+    /// refusal leaves no record.
+    fn decide(&mut self, key: RecordKey, quantity: Quantity, version: u64) -> ShardReply {
+        if let Some(old) = self.knows_less_than(version) {
+            return old;
         }
         if let Some(record) = self.settle(key) {
             return self.replay(record, quantity);
@@ -112,6 +120,7 @@ impl Turn<'_> {
         }
         Err(if all_given_back {
             ShardReply::Short {
+                wanted: units,
                 available: counters.available,
                 held: counters.held,
             }

@@ -45,7 +45,7 @@ pub struct Settings {
 }
 
 /// What state and window say about selling at an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SaleNow {
     /// Reserves are decided by limit and stock.
     On,

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::ops::{Counters, Reading, RecordSums};
+use super::ops::{Claim, Counters, Reading, RecordSums};
 use super::record::{Adjustment, Record, Reservation, ReturnRecord, State};
 use super::settings::Settings;
-use crate::ids::{Fingerprint, RecordKey, RequestId};
+use crate::ids::{Fingerprint, RecordKey, RequestId, ShardNo};
+use crate::rules::{Rule, holds};
 use crate::time::Millis;
 
 /// How long a Cancel that came before its Reserve is remembered: longer than
@@ -25,10 +26,30 @@ pub struct Header {
     pub counters: Counters,
     /// Changes so far. A reader that finds it unchanged has seen one instant.
     pub revision: u64,
+    /// The oldest request that waits for stock to come here.
+    pub claim: Option<Claim>,
+    /// ⚔ How many entries the shard's other parts have: what is lost of them,
+    /// by whatever hand, is noticed before anything is decided without it.
+    pub sizes: Sizes,
+}
+
+/// Entries of each part of a shard but its header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sizes {
+    /// Records.
+    pub records: u64,
+    /// Reservations with returns.
+    pub returns: u64,
+    /// Stock changes.
+    pub adjustments: u64,
+    /// Buyers.
+    pub buyers: u64,
+    /// Entries of each queue: expiry, sorted, ended, unarrived.
+    pub queues: [u64; 4],
 }
 
 /// One shard of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shard {
     /// Settings and counters.
     pub header: Header,
@@ -48,7 +69,7 @@ pub struct Shard {
 /// What falls due, in the order in which it does. An entry whose instant is not
 /// its record's any more is stale and counts for nothing; so what ends a hold
 /// need not search a queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Queues {
     /// Deadlines of holds, never decreasing.
     pub expiry: VecDeque<(Millis, RecordKey)>,
@@ -92,6 +113,8 @@ pub struct Batch {
 /// One operation's turn on one shard.
 pub(super) struct Turn<'a> {
     pub shard: &'a mut Shard,
+    /// Which shard of its item it is.
+    pub me: ShardNo,
     pub changes: &'a mut ShardChanges,
     pub batch: &'a mut Batch,
     /// This operation has already raised the revision.
@@ -112,6 +135,8 @@ impl Shard {
             version,
             counters,
             revision: 0,
+            claim: None,
+            sizes: Sizes::default(),
         })
     }
 
@@ -126,6 +151,24 @@ impl Shard {
             adjustments: BTreeMap::new(),
             buyers: BTreeMap::new(),
             queues: Queues::default(),
+        }
+    }
+
+    /// How many entries its parts have.
+    #[must_use]
+    pub fn count_entries(&self) -> Sizes {
+        let Queues {
+            expiry,
+            sorted,
+            ended,
+            unarrived,
+        } = &self.queues;
+        Sizes {
+            records: self.records.len() as u64,
+            returns: self.returns.len() as u64,
+            adjustments: self.adjustments.len() as u64,
+            buyers: self.buyers.len() as u64,
+            queues: [expiry.len(), sorted.len(), ended.len(), unarrived.len()].map(|n| n as u64),
         }
     }
 
@@ -151,6 +194,7 @@ impl Shard {
                 self.queues.expiry.push_back((until, key));
             }
         }
+        self.header.sizes.queues = self.count_entries().queues;
     }
 
     /// The reservation of a record, as an answer at `now` shows it.
@@ -210,12 +254,12 @@ impl Queues {
     /// Queues a hold's deadline; true if it had to go to the sorted queue.
     fn push_deadline(&mut self, deadline: Millis, key: RecordKey) -> bool {
         let in_order = self.expiry.back().is_none_or(|(last, _)| *last <= deadline);
-        if in_order {
+        if in_order || !holds(Rule::ShorterDeadlinesAreSorted) {
             self.expiry.push_back((deadline, key));
         } else {
             self.sorted.insert((deadline, key));
         }
-        !in_order
+        !in_order && holds(Rule::ShorterDeadlinesAreSorted)
     }
 
     /// Queues an ended record for its purge.
@@ -293,8 +337,12 @@ impl Turn<'_> {
     ) -> Record {
         self.drop_sorted(key, &record);
         record.until = to;
-        record.sorted = true;
-        self.shard.queues.sorted.insert((to, key));
+        record.sorted = holds(Rule::ExtensionsAreSorted);
+        if record.sorted {
+            self.shard.queues.sorted.insert((to, key));
+        } else {
+            self.shard.queues.expiry.push_back((to, key));
+        }
         self.put_record(key, record);
         record
     }
@@ -334,7 +382,9 @@ impl Turn<'_> {
     /// Takes units off sale for this buyer.
     pub(super) fn take(&mut self, buyer: Fingerprint, quantity: u32) {
         self.counters().available -= u64::from(quantity);
-        if self.shard.header.settings.counts_buyers {
+        let settings = &self.shard.header.settings;
+        let limited = settings.max_units_per_buyer > 0;
+        if settings.counts_buyers && (limited || holds(Rule::CountedFromCreation)) {
             self.changes.buyers.insert(buyer);
             *self.shard.buyers.entry(buyer).or_default() += u64::from(quantity);
         }

@@ -1,6 +1,6 @@
 //! The ledger's part: how many units an item has.
 
-use super::ops::{Reading, ShardReply};
+use super::ops::{Claimant, Reading, ShardReply};
 use super::record::{Adjustment, StockChange};
 use super::settings::{SaleNow, Selling};
 use super::shard::Turn;
@@ -9,7 +9,27 @@ use crate::ids::{RequestId, TOTAL_MAX};
 impl Turn<'_> {
     /// Changes the stock, once per request id. Taking takes available units
     /// only; a refusal leaves no record.
-    pub(super) fn change(&mut self, request: RequestId, change: StockChange) -> ShardReply {
+    pub(super) fn change(
+        &mut self,
+        request: RequestId,
+        change: StockChange,
+        gathered: bool,
+        version: u64,
+    ) -> ShardReply {
+        let reply = self.decide_change(request, change, gathered, version);
+        if reply.is_decision() {
+            self.end_claim(Claimant::Operator(request));
+        }
+        reply
+    }
+
+    fn decide_change(
+        &mut self,
+        request: RequestId,
+        change: StockChange,
+        gathered: bool,
+        version: u64,
+    ) -> ShardReply {
         let Some(supply) = self.shard.header.counters.supply else {
             return ShardReply::Missing;
         };
@@ -25,6 +45,9 @@ impl Turn<'_> {
                 replayed: true,
                 reading: self.read(),
             };
+        }
+        if let Some(old) = self.knows_less_than(version) {
+            return old;
         }
         if self.shard.header.settings.selling == Selling::Deleting {
             return ShardReply::NotSelling(SaleNow::Deleting);
@@ -55,10 +78,11 @@ impl Turn<'_> {
         let available = self.shard.header.counters.available;
         let applied = if delta >= 0 || delta.unsigned_abs() <= available {
             delta
-        } else if allow_partial {
+        } else if allow_partial && gathered {
             0_i64.saturating_sub_unsigned(available)
         } else {
             return ShardReply::Short {
+                wanted: delta.unsigned_abs(),
                 available,
                 held: self.shard.header.counters.held,
             };

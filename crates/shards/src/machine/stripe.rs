@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, CatalogOp, CatalogReply, Entry};
 use super::ops::{ShardOp, ShardReply};
 use super::shard::{Batch, Shard, ShardChanges, Turn};
+use super::transfer::{Loan, TailLost};
 use crate::hash::FingerprintKey;
 use crate::ids::{ItemId, ShardKey};
+use crate::rules::{Rule, holds};
 use crate::time::Millis;
 
 /// Queue entries that one batch works off at most: what bounds the time that a
@@ -104,6 +106,8 @@ pub struct Stamp {
     pub now: Millis,
     /// The store is nearly full.
     pub full: bool,
+    /// Drawn at random: names a freeze that this batch has to begin.
+    pub freeze_id: u64,
 }
 
 impl Stripe {
@@ -131,6 +135,7 @@ impl Stripe {
         ops: impl IntoIterator<Item = &'o Op>,
         changes: &mut Changes,
     ) -> Vec<Reply> {
+        let ops: Vec<&Op> = ops.into_iter().collect();
         self.guard.time = self.guard.time.max(stamp.now);
         let mut batch = Batch {
             now: self.guard.time,
@@ -138,17 +143,37 @@ impl Stripe {
             full: stamp.full,
         };
         let mut changed = false;
-        let replies = ops
-            .into_iter()
-            .map(|op| {
-                if let Some(freeze) = &self.guard.frozen {
-                    return Reply::Frozen(freeze.clone());
+        if let Some(reason) = self.find_lost_entries(&ops) {
+            self.freeze(stamp, reason);
+            changed = true;
+        }
+        let was_frozen = self.guard.frozen.is_some();
+        let before = (!holds(Rule::BatchIsAFold)).then(|| self.clone());
+        let mut replies = Vec::with_capacity(ops.len());
+        for op in &ops {
+            let (reply, touched) = match &self.guard.frozen {
+                Some(freeze) if !op.runs_frozen() => (Reply::Frozen(freeze.clone()), false),
+                _ => self.apply(op, stamp, &mut batch, changes),
+            };
+            changed |= touched;
+            replies.push(match &before {
+                Some(before) => {
+                    before
+                        .clone()
+                        .apply(op, stamp, &mut batch, &mut Changes::default())
+                        .0
                 }
-                let (reply, touched) = self.apply(op, &mut batch, changes);
-                changed |= touched;
-                reply
-            })
-            .collect();
+                None => reply,
+            });
+        }
+        // Of a frozen stripe they stay as evidence.
+        for op in ops.iter().filter(|_| !was_frozen) {
+            if let Op::Shard(key, _) = op
+                && let Some(shard) = self.shards.get_mut(key)
+            {
+                shard.header.sizes = shard.count_entries();
+            }
+        }
         if changed {
             self.guard.seq += 1;
             changes.guard = true;
@@ -156,7 +181,41 @@ impl Stripe {
         replies
     }
 
-    fn apply(&mut self, op: &Op, batch: &mut Batch, changes: &mut Changes) -> (Reply, bool) {
+    /// ⚔ Whether a part of a shard that this batch works on has other entries
+    /// than its header says. Looked for before anything is changed.
+    fn find_lost_entries(&self, ops: &[&Op]) -> Option<String> {
+        if self.guard.frozen.is_some() || !holds(Rule::SizesAreChecked) {
+            return None;
+        }
+        ops.iter().find_map(|op| {
+            let Op::Shard(key, _) = op else { return None };
+            let shard = self.shards.get(key)?;
+            let (found, known) = (shard.count_entries(), shard.header.sizes);
+            (found != known).then(|| {
+                format!(
+                    "shard {} of item {} has {found:?}, but knows of {known:?}",
+                    key.shard, key.item
+                )
+            })
+        })
+    }
+
+    fn freeze(&mut self, stamp: Stamp, reason: String) -> Freeze {
+        let freeze = Freeze {
+            id: stamp.freeze_id,
+            since: self.guard.time,
+            reason,
+        };
+        self.guard.frozen.insert(freeze).clone()
+    }
+
+    fn apply(
+        &mut self,
+        op: &Op,
+        stamp: Stamp,
+        batch: &mut Batch,
+        changes: &mut Changes,
+    ) -> (Reply, bool) {
         match op {
             Op::Catalog(op) => {
                 let (reply, touched) = catalog::apply(&mut self.catalog, op, batch.now, batch.full);
@@ -165,10 +224,21 @@ impl Stripe {
                 (Reply::Catalog(reply), changed)
             }
             Op::Shard(key, op) => {
-                let (reply, changed) = self.apply_to_shard(key, op, batch, changes);
-                (Reply::Shard(reply), changed)
+                let (applied, changed) = self.apply_to_shard(key, op, batch, changes);
+                match applied {
+                    Ok(reply) => (Reply::Shard(reply), changed),
+                    Err(lost) => (self.freeze_lender(key, stamp, &lost), true),
+                }
             }
         }
+    }
+
+    fn freeze_lender(&mut self, key: &ShardKey, stamp: Stamp, lost: &TailLost) -> Reply {
+        let reason = format!(
+            "shard {} of item {} sent {} units to shard {}, which has received {}",
+            key.shard, key.item, lost.sent, lost.to, lost.received
+        );
+        Reply::Frozen(self.freeze(stamp, reason))
     }
 
     /// ⚔ Only `Create` makes a shard; whatever else finds none writes nothing
@@ -179,8 +249,8 @@ impl Stripe {
         op: &ShardOp,
         batch: &mut Batch,
         changes: &mut Changes,
-    ) -> (ShardReply, bool) {
-        match (op, self.shards.get_mut(key)) {
+    ) -> (Result<ShardReply, TailLost>, bool) {
+        let (reply, changed) = match (op, self.shards.get_mut(key)) {
             (ShardOp::Create { .. }, Some(_)) => (ShardReply::Created, false),
             (
                 ShardOp::Create {
@@ -202,6 +272,9 @@ impl Stripe {
                 changes.deleted.insert(key.clone());
                 (ShardReply::Deleted, true)
             }
+            (ShardOp::Reserve { quantity, .. }, None) if !holds(Rule::OnlyCreateMakes) => {
+                (ShardReply::sold_out(*quantity), false)
+            }
             (_, None) => (ShardReply::Missing, false),
             (op, Some(shard)) => {
                 let changes = match changes.shards.get_mut(key) {
@@ -210,26 +283,39 @@ impl Stripe {
                 };
                 let mut turn = Turn {
                     shard,
+                    me: key.shard,
                     changes,
                     batch,
                     touched: false,
                 };
-                let reply = turn.apply(op);
-                (reply, turn.touched)
+                let applied = turn.apply(op);
+                return (applied, turn.touched);
             }
-        }
+        };
+        (Ok(reply), changed)
+    }
+}
+
+impl Op {
+    /// Whether it is carried out on a frozen stripe too: an item can be changed
+    /// and deleted though one of its shards waits for an operator.
+    fn runs_frozen(&self) -> bool {
+        matches!(
+            self,
+            Self::Shard(_, ShardOp::Configure { .. } | ShardOp::Delete)
+        )
     }
 }
 
 impl Turn<'_> {
-    fn apply(&mut self, op: &ShardOp) -> ShardReply {
-        match *op {
+    fn apply(&mut self, op: &ShardOp) -> Result<ShardReply, TailLost> {
+        Ok(match *op {
             ShardOp::Reserve {
                 key,
                 quantity,
                 version,
             } => self.reserve(key, quantity, version),
-            ShardOp::Confirm { key, late } => self.confirm(key, late),
+            ShardOp::Confirm { key, late, version } => self.confirm(key, late, version),
             ShardOp::Cancel {
                 key,
                 forbid_unknown,
@@ -244,8 +330,29 @@ impl Turn<'_> {
             ShardOp::Lookup { key } => self.lookup(key),
             ShardOp::Expire { limit } => self.expire(limit),
             ShardOp::Purge { limit } => self.purge(limit),
-            ShardOp::Change { request, change } => self.change(request, change),
+            ShardOp::Change {
+                request,
+                change,
+                gathered,
+                version,
+            } => self.change(request, change, gathered, version),
             ShardOp::Look => self.look(),
+            ShardOp::Claim { claimant } => self.claim(claimant),
+            ShardOp::Unclaim { claimant } => self.unclaim(claimant),
+            ShardOp::Lend {
+                to,
+                wanted,
+                received,
+                claim,
+            } => {
+                return self.lend(Loan {
+                    to,
+                    wanted,
+                    received,
+                    claim,
+                });
+            }
+            ShardOp::Credit { from, sent } => self.credit(from, sent),
             ShardOp::Configure { settings, version } => self.configure(settings, version),
             ShardOp::Inspect { after, limit } => {
                 let (sums, next) = self.shard.recount(after, limit);
@@ -258,7 +365,13 @@ impl Turn<'_> {
             // Both are the stripe's: they make and remove what a turn is on.
             ShardOp::Create { .. } => ShardReply::Created,
             ShardOp::Delete => ShardReply::Deleted,
-        }
+        })
+    }
+
+    /// The answer to a server that knows newer settings than this shard.
+    pub(super) fn knows_less_than(&self, version: u64) -> Option<ShardReply> {
+        let mine = self.shard.header.version;
+        (mine < version).then_some(ShardReply::OldSettings { version: mine })
     }
 
     fn configure(&mut self, settings: super::settings::Settings, version: u64) -> ShardReply {

@@ -5,6 +5,7 @@ use super::ops::ShardReply;
 use super::record::{Record, State};
 use super::shard::{Turn, UNARRIVED_RETENTION_MS};
 use crate::ids::RecordKey;
+use crate::rules::{Rule, holds};
 use crate::time::Millis;
 
 impl Turn<'_> {
@@ -22,7 +23,7 @@ impl Turn<'_> {
     /// more is due: then a no would not be true, and the answer is AGAIN.
     pub(super) fn expire_due(&mut self) -> bool {
         let (_, more) = self.within(u32::MAX, Self::expire_next);
-        !more
+        !more || !holds(Rule::AgainBeforeNo)
     }
 
     /// Runs `step` until nothing is due, `limit` or the batch's budget is used

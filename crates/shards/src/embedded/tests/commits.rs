@@ -16,6 +16,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
             ShardOp::Confirm {
                 key: key(0),
                 late: LateConfirm::Refuse,
+                version: 0,
             },
         )
         .await
@@ -291,6 +292,7 @@ async fn a_nearly_full_disk_takes_nothing_new_and_lets_holds_end() {
         ShardOp::Confirm {
             key: key(1),
             late: LateConfirm::Refuse,
+            version: 0,
         },
         ShardOp::Cancel {
             key: key(2),

@@ -1,0 +1,122 @@
+//! The ⚔ rules of the design, each of which mends a failure that was seen to
+//! happen. Every one of them can be switched off, one at a time, to see which
+//! check misses it: `tests/mutants` does that and prints the table of
+//! `docs/CORRECTNESS.md`.
+//!
+//! The switch is the feature `mutants`. Without it [`holds`] is a constant and
+//! nothing of this is left in the program; and a release cannot have it.
+
+#[cfg(all(feature = "mutants", not(debug_assertions)))]
+compile_error!("the feature `mutants` switches off what keeps sales sound: not in a release");
+
+macro_rules! rules {
+    ($($(#[doc = $words:literal])+ $rule:ident = $name:literal,)+) => {
+        /// A rule that can be switched off.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Rule { $($(#[doc = $words])+ $rule,)+ }
+
+        impl Rule {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$rule,)+];
+
+            /// As the command and the table name it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$rule => $name,)+ }
+            }
+
+            /// What it says.
+            #[must_use]
+            pub fn words(self) -> &'static str {
+                match self { $(Self::$rule => concat!($($words),+),)+ }
+            }
+        }
+    };
+}
+
+rules! {
+    /// A batch means its operations one after the other.
+    BatchIsAFold = "batch-is-a-fold",
+    /// Where more has lapsed than a batch can give back, the answer is AGAIN, never no.
+    AgainBeforeNo = "again-before-no",
+    /// A refusal needs two readings of all shards.
+    LookReadsTwice = "look-reads-twice",
+    /// Every sent equals its received: nothing is under way.
+    LookSeesWhatIsUnderWay = "look-sees-what-is-under-way",
+    /// The second sum decides, not the first.
+    SecondSumDecides = "second-sum-decides",
+    /// A waiter shares only a look that begins after it arrived.
+    SharedLookBeginsLater = "shared-look-begins-later",
+    /// After a look that does not suffice the home shard has the last word: a record wins over everything.
+    HomeHasTheLastWord = "home-has-the-last-word",
+    /// Whoever seems to have sent less than was received is asked, so that it finds out.
+    SendersAreAsked = "senders-are-asked",
+    /// Nothing moves for a request before a look has shown that the sum suffices.
+    LookBeforeMoving = "look-before-moving",
+    /// While a claim is open its shard lends to an older claim only.
+    ClaimGuardsStock = "claim-guards-stock",
+    /// The older claim wins; of equal ones the lower shard's.
+    OlderClaimWins = "older-claim-wins",
+    /// CLAIMED is not "nothing".
+    ClaimedIsNotNothing = "claimed-is-not-nothing",
+    /// A claim is noted after a look that suffices, not before.
+    ClaimAfterLook = "claim-after-look",
+    /// A claim ends with the decision, whatever that is.
+    ClaimEndsWithDecision = "claim-ends-with-decision",
+    /// A claim ends by itself unless it is renewed.
+    ClaimEndsByItself = "claim-ends-by-itself",
+    /// A run that finds another size of a shard's keys than its header says freezes the stripe.
+    SizesAreChecked = "sizes-are-checked",
+    /// A deadline below the last one queued goes to the sorted queue.
+    ShorterDeadlinesAreSorted = "shorter-deadlines-are-sorted",
+    /// An extended deadline goes to the sorted queue.
+    ExtensionsAreSorted = "extensions-are-sorted",
+    /// Buyers are counted from an item's creation on, or never.
+    CountedFromCreation = "counted-from-creation",
+    /// The generation is part of every key.
+    GenerationInKeys = "generation-in-keys",
+    /// Only `create` makes a shard.
+    OnlyCreateMakes = "only-create-makes",
+    /// MISSING is a loss only if the entry, read afterwards, is LIVE with this generation.
+    MissingReadsTheEntry = "missing-reads-the-entry",
+    /// Transfers are cumulative counters: a repeated credit adds nothing.
+    CreditsAreCumulative = "credits-are-cumulative",
+    /// While one transfer of a pair is under way, no second one begins.
+    OneTransferUnderWay = "one-transfer-under-way",
+    /// A lender that sent less than was received has lost its tail: it freezes.
+    LenderKnowsItsLoss = "lender-knows-its-loss",
+    /// A lend is durable before it is credited: an answer is an acknowledgement.
+    DurableBeforeAnswer = "durable-before-answer",
+    /// The ledger's `create` carries the opening supply.
+    CreateCarriesSupply = "create-carries-supply",
+    /// Removing an item's shards is decided in its entry, by compare and set.
+    RemovalIsDecidedOnce = "removal-is-decided-once",
+}
+
+/// Whether a rule is in force. It always is, outside of a run of mutants.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+#[must_use]
+pub const fn holds(_: Rule) -> bool {
+    true
+}
+
+/// Whether a rule is in force: all but the one that the environment variable
+/// `HOLDFAST_MUTANT` names.
+#[cfg(feature = "mutants")]
+#[must_use]
+pub fn holds(rule: Rule) -> bool {
+    use std::sync::LazyLock;
+    static OFF: LazyLock<Option<Rule>> = LazyLock::new(|| {
+        let name = std::env::var("HOLDFAST_MUTANT")
+            .ok()
+            .filter(|n| !n.is_empty())?;
+        let off = Rule::ALL.iter().copied().find(|rule| rule.name() == name);
+        #[expect(clippy::panic, reason = "a misspelt mutant would survive every check")]
+        let Some(off) = off else {
+            panic!("HOLDFAST_MUTANT names no rule: {name}")
+        };
+        Some(off)
+    });
+    *OFF != Some(rule)
+}
