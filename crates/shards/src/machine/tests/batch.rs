@@ -1,13 +1,17 @@
 //! A batch means its operations one after the other; and what it says it
 //! changed is all that a store has to write.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::super::*;
-use super::catalog::{new_entry, terms};
-use super::fixture::{generation, identity, item};
-use super::history::{History, PlaceSetup, Step, step, write_lines};
+use super::catalog_history::{CatalogAsk, outcome_of};
+use super::draw::{lend_after_a_loss, step};
+use super::fixture::{
+    Sale, adjust, cancel, cancel_by_key, confirm, identity, key, reserve, settings,
+};
+use super::history::{History, PlaceSetup, Step, write_lines};
 use super::random::{Case, Rng, for_cases};
 use super::world::World;
 use crate::ids::ItemId;
@@ -22,7 +26,7 @@ struct Batches {
 #[derive(Clone, Debug)]
 enum Part {
     Step(Step),
-    Catalog(Box<CatalogOp>),
+    Catalog(CatalogAsk),
 }
 
 impl fmt::Debug for Batches {
@@ -44,8 +48,10 @@ impl Batches {
     fn small(rng: &mut Rng) -> Self {
         let History { places, .. } = History::small(rng);
         let steps = (0..rng.between(40, 120))
-            .map(|_| match rng.below(8) {
-                0 => Part::Catalog(Box::new(catalog_op(rng))),
+            .map(|_| match rng.below(800) {
+                0..200 => Part::Catalog(CatalogAsk::draw(rng)),
+                // What comes then comes to a frozen stripe.
+                200..202 => Part::Step(lend_after_a_loss(rng, places.len())),
                 _ => Part::Step(step(rng, places.len())),
             })
             .collect();
@@ -67,8 +73,8 @@ impl Batches {
         let mut batch = Vec::new();
         for part in &self.steps {
             let ends_it = match part {
-                Part::Catalog(op) => {
-                    batch.push(Op::Catalog((**op).clone()));
+                Part::Catalog(ask) => {
+                    batch.push(Op::Catalog(ask.op(&world.stripe.catalog)));
                     false
                 }
                 Part::Step(Step::Ask { .. } | Step::Repeat(_)) => false,
@@ -89,44 +95,12 @@ impl Batches {
     }
 }
 
-fn catalog_op(rng: &mut Rng) -> CatalogOp {
-    let name = item(rng.pick(&["a", "b", "c"]));
-    let life = generation(u64::from(rng.between(1, 2)));
-    let version = u64::from(rng.between(1, 4));
-    match rng.below(8) {
-        0..2 => {
-            let mut new = new_entry(&name, rng.between(1, 2));
-            new.generation = life;
-            CatalogOp::BeginCreate(Box::new(new))
-        }
-        2 => CatalogOp::FinishCreate {
-            item: name,
-            generation: life,
-        },
-        3..5 => CatalogOp::Update {
-            item: name,
-            generation: life,
-            expected: version,
-            terms: Box::new(terms("another name")),
-        },
-        5 => CatalogOp::FinishUpdate {
-            item: name,
-            generation: life,
-            version,
-        },
-        6 => CatalogOp::Get { item: name },
-        _ => CatalogOp::List {
-            after: rng.chance(50).then_some(name),
-            limit: rng.below(4),
-        },
-    }
-}
-
 /// I3 and all the rest follow for batches from what holds for single
 /// operations, if only a batch is nothing else. Few holds: no AGAIN here.
 #[test]
 fn a_batch_is_its_operations_one_after_the_other() {
-    for_cases("batches", 600, Batches::small, |case| {
+    let answers = RefCell::new(BTreeSet::new());
+    for_cases("batches", 2_000, Batches::small, |case| {
         case.each(|world, ops| {
             let stamp = world.stamp();
             let before = world.stripe.guard.seq;
@@ -137,7 +111,11 @@ fn a_batch_is_its_operations_one_after_the_other() {
             for (op, reply) in ops.iter().zip(&replies) {
                 let seq = single.guard.seq;
                 let alone = single.run(stamp, [op], &mut single_changes).remove(0);
-                changed_ops += single.guard.seq - seq;
+                let changed = single.guard.seq - seq;
+                changed_ops += changed;
+                answers
+                    .borrow_mut()
+                    .insert(outcome_of(op, &alone, changed > 0));
                 ensure!(
                     *reply == alone,
                     "{op:?} of {ops:?}\nsays {reply:?}\nalone {alone:?}"
@@ -162,7 +140,21 @@ fn a_batch_is_its_operations_one_after_the_other() {
             Ok(())
         })
     });
+    // What never happens was not tested.
+    let answers = answers.into_inner();
+    let missing = |answer: &&str| !answers.contains(*answer);
+    let missed: Vec<_> = ANSWERS.split(", ").filter(missing).collect();
+    assert!(missed.is_empty(), "never answered: {missed:?}\n{answers:?}");
 }
+
+/// What batches of the catalog and of a freeze must come to.
+const ANSWERS: &str = "\
+    BeginCreate Entry new, BeginCreate Entry, BeginCreate Exists, FinishCreate Entry new, \
+    Update Entry new, Update VersionMismatch, FinishUpdate Entry new, BeginDelete Entry new, \
+    BeginDelete VersionMismatch, BeginDelete NotFound, \
+    DecideDelete Entry new, DecideDelete VersionMismatch, FinishDelete Entry, \
+    FinishDelete NotFound new, Lend Frozen new, Lend Frozen, Get Frozen, Reserve Frozen, \
+    Configure Shard new";
 
 /// What the embedded store relies on: an old state and the values that the
 /// changes name are the new state. Queues are made anew.
@@ -199,7 +191,7 @@ fn the_changes_name_all_that_changed() {
             Ok(())
         })
     };
-    for_cases("changes of small batches", 500, Batches::small, check);
+    for_cases("changes of small batches", 1_000, Batches::small, check);
     for_cases("changes of crowds", 10, Batches::crowded, check);
 }
 
@@ -298,7 +290,6 @@ fn needless(before: &Stripe, after: &Stripe, changes: &Changes) -> Result<(), St
 /// ⚔ Deleted and made anew in one batch: nothing of the old one is left.
 #[test]
 fn a_shard_deleted_and_made_anew_in_one_batch_is_new_to_the_store() {
-    use super::fixture::{Sale, adjust, cancel_by_key, key, reserve, settings};
     let mut sale = Sale::new(settings(), 5);
     sale.grant(key(1, 1), 2);
     sale.ask(adjust(1, 3));
@@ -319,6 +310,7 @@ fn a_shard_deleted_and_made_anew_in_one_batch_is_new_to_the_store() {
     let ops = ops.map(|op| Op::Shard(sale.key.clone(), op));
     let mut changes = Changes::default();
     let stamp = Stamp {
+        freeze_id: 7,
         now: sale.now,
         full: false,
     };
@@ -347,4 +339,70 @@ fn a_shard_deleted_and_made_anew_in_one_batch_is_new_to_the_store() {
         (1, 0, 1)
     );
     assert_eq!(stored.guard.identity, identity());
+}
+
+/// ⚔ Confirm and Cancel of one hold in one batch: the first ends it, the
+/// second hears of that.
+#[test]
+fn confirm_and_cancel_in_one_batch_end_a_hold_once() {
+    let it = key(1, 1);
+    for (ops, ends_as, stock) in [
+        ([confirm(it), cancel(it)], State::Confirmed, (8, 0, 2)),
+        ([cancel(it), confirm(it)], State::Cancelled, (10, 0, 0)),
+    ] {
+        let mut sale = Sale::new(settings(), 10);
+        sale.grant(it, 2);
+        let revision = sale.shard().header.revision;
+        let replies = sale.batch(ops);
+        assert!(matches!(replies[0], ShardReply::Done(r) if r.record.state == ends_as));
+        assert!(matches!(replies[1], ShardReply::WrongState(r) if r.record.state == ends_as));
+        assert_eq!(sale.stock(), stock);
+        assert_eq!(sale.shard().header.revision, revision + 1);
+    }
+}
+
+/// ⚔ One id twice, and two ids of one buyer, in one batch.
+#[test]
+fn equal_requests_and_equal_buyers_of_a_batch_collide() {
+    let mut sale = Sale::new(
+        Settings {
+            max_units_per_buyer: 1,
+            ..settings()
+        },
+        10,
+    );
+    let replies = sale.batch([
+        reserve(key(1, 1), 1),
+        reserve(key(1, 1), 1),
+        reserve(key(1, 2), 1),
+    ]);
+    assert!(matches!(
+        replies[0],
+        ShardReply::Granted {
+            replayed: false,
+            ..
+        }
+    ));
+    assert!(matches!(
+        replies[1],
+        ShardReply::Granted { replayed: true, .. }
+    ));
+    assert_eq!(replies[2], ShardReply::OverLimit { units: 1, max: 1 });
+    assert_eq!(sale.stock(), (9, 1, 0));
+    // Twenty at once are one grant and twenty equal answers.
+    let ShardReply::Granted {
+        reservation: first, ..
+    } = replies[0]
+    else {
+        panic!("not granted")
+    };
+    for reply in sale.batch(vec![reserve(key(1, 1), 1); 20]) {
+        assert_eq!(
+            reply,
+            ShardReply::Granted {
+                reservation: first,
+                replayed: true
+            }
+        );
+    }
 }

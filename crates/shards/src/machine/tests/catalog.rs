@@ -38,14 +38,14 @@ pub(super) fn new_entry(name: &ItemId, n: u32) -> NewEntry {
     }
 }
 
-struct Catalog {
+pub(super) struct Catalog {
     stripe: Stripe,
-    now: Millis,
-    full: bool,
+    pub now: Millis,
+    pub full: bool,
 }
 
 impl Catalog {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             stripe: Stripe::new(identity(), T0),
             now: T0,
@@ -54,8 +54,9 @@ impl Catalog {
     }
 
     /// Asks; says whether something was written.
-    fn ask(&mut self, op: CatalogOp) -> (CatalogReply, bool) {
+    pub(super) fn ask(&mut self, op: CatalogOp) -> (CatalogReply, bool) {
         let stamp = Stamp {
+            freeze_id: 7,
             now: self.now,
             full: self.full,
         };
@@ -75,7 +76,7 @@ impl Catalog {
     }
 
     /// Asks, and expects the entry.
-    fn entry(&mut self, op: CatalogOp) -> (Entry, bool) {
+    pub(super) fn entry(&mut self, op: CatalogOp) -> (Entry, bool) {
         match self.ask(op) {
             (CatalogReply::Entry(entry), written) => (*entry, written),
             other => panic!("no entry: {other:?}"),
@@ -83,18 +84,18 @@ impl Catalog {
     }
 }
 
-fn create(new: &NewEntry) -> CatalogOp {
+pub(super) fn create(new: &NewEntry) -> CatalogOp {
     CatalogOp::BeginCreate(Box::new(new.clone()))
 }
 
-fn finish_create(new: &NewEntry) -> CatalogOp {
+pub(super) fn finish_create(new: &NewEntry) -> CatalogOp {
     CatalogOp::FinishCreate {
         item: new.item.clone(),
         generation: new.generation,
     }
 }
 
-fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
+pub(super) fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
     CatalogOp::Update {
         item: new.item.clone(),
         generation: new.generation,
@@ -103,7 +104,7 @@ fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
     }
 }
 
-fn finish_update(new: &NewEntry, version: u64) -> CatalogOp {
+pub(super) fn finish_update(new: &NewEntry, version: u64) -> CatalogOp {
     CatalogOp::FinishUpdate {
         item: new.item.clone(),
         generation: new.generation,
@@ -118,6 +119,7 @@ fn the_same_create_finds_the_item_it_made_also_after_an_update() {
     let (made, written) = catalog.entry(create(&new));
     assert!(written);
     let expected = Entry {
+        deletion: None,
         item: new.item.clone(),
         generation: new.generation,
         life: Life::Creating,
@@ -140,6 +142,7 @@ fn the_same_create_finds_the_item_it_made_also_after_an_update() {
         ..new.clone()
     };
     assert_eq!(catalog.entry(create(&again)), (expected, false));
+    catalog.entry(finish_create(&new));
     catalog.entry(update(&new, 1, "another name"));
     let (found, written) = catalog.entry(create(&again));
     assert!(!written);
@@ -202,7 +205,11 @@ fn a_creation_is_finished_once() {
 fn an_update_wants_the_version_it_was_made_from() {
     let mut catalog = Catalog::new();
     let new = new_entry(&item("x"), 1);
-    catalog.entry(create(&new));
+    let (made, _) = catalog.entry(create(&new));
+    // Nothing is changed before its shards are there.
+    let creating = CatalogReply::VersionMismatch(Box::new(made));
+    assert_eq!(catalog.ask(update(&new, 1, "one")), (creating, false));
+    catalog.entry(finish_create(&new));
     catalog.now = T0.plus_ms(5);
     let (first, written) = catalog.entry(update(&new, 1, "one"));
     assert!(written);
@@ -222,6 +229,7 @@ fn what_is_spread_only_grows_and_never_beyond_what_is_recorded() {
     let mut catalog = Catalog::new();
     let new = new_entry(&item("x"), 1);
     catalog.entry(create(&new));
+    catalog.entry(finish_create(&new));
     catalog.entry(update(&new, 1, "one"));
     catalog.entry(update(&new, 2, "two"));
     for (version, spread, written) in [(4, 1, false), (3, 3, true), (3, 3, false), (2, 3, false)] {

@@ -76,12 +76,20 @@ pub(super) fn reserve(key: RecordKey, quantity: u32) -> ShardOp {
 
 pub(super) fn confirm(key: RecordKey) -> ShardOp {
     let late = LateConfirm::Refuse;
-    ShardOp::Confirm { key, late }
+    ShardOp::Confirm {
+        key,
+        late,
+        version: 0,
+    }
 }
 
 pub(super) fn reacquire(key: RecordKey) -> ShardOp {
     let late = LateConfirm::RetakeOrLose;
-    ShardOp::Confirm { key, late }
+    ShardOp::Confirm {
+        key,
+        late,
+        version: 0,
+    }
 }
 
 pub(super) fn cancel(key: RecordKey) -> ShardOp {
@@ -122,10 +130,35 @@ pub(super) fn adjust(request_no: u32, delta: i64) -> ShardOp {
             delta,
             allow_partial: false,
         },
+        gathered: true,
+        version: 0,
     }
 }
 
-/// One item with one shard, and a clock that the story moves.
+pub(super) fn lend(to: u8, wanted: u64, received: u64) -> ShardOp {
+    lend_for(None, to, wanted, received)
+}
+
+/// A lend to a shard whose claim is this old.
+pub(super) fn lend_for(claim: Option<Millis>, to: u8, wanted: u64, received: u64) -> ShardOp {
+    ShardOp::Lend {
+        to: ShardNo(to),
+        wanted,
+        received,
+        claim,
+    }
+}
+
+pub(super) fn lent(sent: u64, given: u64) -> ShardReply {
+    ShardReply::Lent { sent, given }
+}
+
+pub(super) fn credit(from: u8, sent: u64) -> ShardOp {
+    let from = ShardNo(from);
+    ShardOp::Credit { from, sent }
+}
+
+/// One item, mostly with one shard, and a clock that the story moves.
 #[derive(Clone)]
 pub(super) struct Sale {
     pub stripe: Stripe,
@@ -157,6 +190,29 @@ impl Sale {
         sale
     }
 
+    /// An item with several shards in one stripe, each with this stock.
+    pub(super) fn on_shards(settings: Settings, stock: &[u64]) -> Self {
+        let mut sale = Self::new(settings, stock.iter().sum());
+        for (to, units) in (1..).zip(&stock[1..]) {
+            let create = ShardOp::Create {
+                settings,
+                version: 1,
+                supply: None,
+            };
+            assert_eq!(sale.at(to).ask(create), ShardReply::Created);
+            assert_eq!(sale.at(0).ask(lend(to, *units, 0)), lent(*units, *units));
+            sale.at(to).ask(credit(0, *units));
+        }
+        sale.at(0);
+        sale
+    }
+
+    /// The shard that is asked from now on.
+    pub(super) fn at(&mut self, shard: u8) -> &mut Self {
+        self.key.shard = ShardNo(shard);
+        self
+    }
+
     pub(super) fn shard(&self) -> &Shard {
         &self.stripe.shards[&self.key]
     }
@@ -182,11 +238,7 @@ impl Sale {
             .into_iter()
             .map(|op| Op::Shard(self.key.clone(), op))
             .collect();
-        let stamp = Stamp {
-            now: self.now,
-            full: self.full,
-        };
-        let replies = self.stripe.run(stamp, &ops, &mut Changes::default());
+        let (replies, _) = self.run(&ops);
         for shard in self.stripe.shards.values() {
             assert_eq!(shard.check(), [], "after {ops:?}");
         }
@@ -197,6 +249,18 @@ impl Sale {
                 other => panic!("not a shard's answer: {other:?}"),
             })
             .collect()
+    }
+
+    /// One batch of any operations; a freeze that it begins has the id 7.
+    pub(super) fn run(&mut self, ops: &[Op]) -> (Vec<Reply>, Changes) {
+        let stamp = Stamp {
+            freeze_id: 7,
+            now: self.now,
+            full: self.full,
+        };
+        let mut changes = Changes::default();
+        let replies = self.stripe.run(stamp, ops, &mut changes);
+        (replies, changes)
     }
 
     /// Reserves, and expects it to be granted just now.

@@ -3,13 +3,12 @@
 //!
 //! A step says what to ask in words that keep their meaning when other steps
 //! are left out ("to the next deadline", "the total plus two"); [`super::world`]
-//! makes an operation of it.
+//! makes an operation of it, [`super::draw`] draws them.
 
 use std::fmt;
 
 use super::super::*;
-use super::fixture::{buyer, request};
-use super::random::{Case, Rng};
+use super::random::Case;
 use crate::ids::{RecordKey, ShardNo};
 use crate::time::Millis;
 
@@ -54,7 +53,7 @@ impl Case for History {
     }
 }
 
-/// One shard to begin with.
+/// One shard to begin with. Shards of one item begin with the same settings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlaceSetup {
     pub item: &'static str,
@@ -91,6 +90,8 @@ pub(super) enum Tick {
     Deadline(i64),
     Purge(i64),
     Window(i64),
+    /// When a claim ends that nobody renews.
+    Claim(i64),
 }
 
 /// Whose reservation.
@@ -112,6 +113,7 @@ pub(super) enum Ask {
     Confirm {
         who: Who,
         late: LateConfirm,
+        knows: Knows,
     },
     Cancel {
         who: Who,
@@ -134,20 +136,38 @@ pub(super) enum Ask {
         request: u32,
         delta: i64,
         allow_partial: bool,
+        gathered: bool,
+        knows: Knows,
     },
     /// To the present total plus this; believing in a total that far off.
     SetTotal {
         request: u32,
         change: i64,
         off_by: u64,
+        knows: Knows,
     },
     Look,
+    Claim(For),
+    Unclaim(For),
+    /// To another shard of the item: the next one, or the one after.
+    Lend {
+        to: usize,
+        wanted: u64,
+        received: Received,
+        claim: Whose,
+    },
+    /// Of what another shard of the item has sent, ever, less this.
+    Credit {
+        from: usize,
+        stale_by: u64,
+    },
     Configure {
         edit: Edit,
         version: Version,
     },
     Delete,
-    /// A shard of the next life; where there is one, a late repeat.
+    /// Where the shard is gone: all shards of the item in its next life, the
+    /// rest of this one deleted first. Where it is there, a late repeat.
     Create,
     Inspect {
         after: Option<Who>,
@@ -155,7 +175,35 @@ pub(super) enum Ask {
     },
 }
 
-/// The settings version of a Reserve.
+/// Who claims.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum For {
+    Buyer(Who),
+    Operator(u32),
+}
+
+/// What a lender is told that the other has received from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Received {
+    /// What it has.
+    Exact,
+    /// What it had, so many units ago.
+    Stale(u64),
+    /// More than was sent: the lender has lost the end of its history.
+    Ahead,
+}
+
+/// The claim that a lend is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose {
+    Nobodys,
+    /// The other shard's, if it has one.
+    Theirs,
+    /// One so much younger than the lender's own.
+    Younger(i64),
+}
+
+/// The settings version of an operation that is decided by settings.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Knows {
     Same,
@@ -184,15 +232,6 @@ pub(super) enum Edit {
     Window(Option<u64>, Option<u64>),
 }
 
-const HOLD_TTLS_MS: &[u64] = &[100, 300, 1_000, 5_000];
-const RETENTIONS_MS: &[u64] = &[50, 700, 3_000, 2_000_000];
-const LIMITS: &[u32] = &[0, 2, 3, 4, 6];
-const TICKS_MS: &[i64] = &[1, 7, 20, 50, 99, 100, 101, 300, -10];
-const LONG_TICKS_MS: &[i64] = &[1_000, 5_000, 6_000, 900_000, 2_000_000, -1_000];
-const EXTENSIONS_MS: &[u64] = &[1, 50, 100, 300, 1_000, 5_000, 6_000, 86_400_000];
-const DELTAS: &[i64] = &[-9, -3, -2, -1, 0, 1, 2, 4, i64::MIN, i64::MAX];
-const SWEEPS: &[u32] = &[0, 1, 2, 1_000];
-
 impl Edit {
     pub(super) fn apply(self, settings: &mut Settings, now: Millis) {
         match self {
@@ -208,183 +247,5 @@ impl Edit {
             }
         }
         settings.max_hold_ms = settings.max_hold_ms.max(settings.hold_ttl_ms);
-    }
-}
-
-impl History {
-    /// Three buyers with four requests each, up to three shards.
-    pub(super) fn small(rng: &mut Rng) -> Self {
-        let mut places = vec![place(rng, "a", ShardNo::LEDGER)];
-        if rng.chance(40) {
-            // The same item: the same settings, another shard, no ledger.
-            let settings = places[0].settings;
-            let shard = ShardNo(1);
-            places.push(PlaceSetup {
-                shard,
-                settings,
-                ..place(rng, "a", shard)
-            });
-        }
-        if rng.chance(30) {
-            places.push(place(rng, "b", ShardNo::LEDGER));
-        }
-        let steps = (0..rng.between(40, 120))
-            .map(|_| step(rng, places.len()))
-            .collect();
-        Self { places, steps }
-    }
-
-    /// One shard, and more holds than a batch can give back at once.
-    pub(super) fn crowded(rng: &mut Rng) -> Self {
-        let mut place = place(rng, "a", ShardNo::LEDGER);
-        place.opening = u64::from(rng.between(CROWD, 2 * CROWD));
-        place.settings.max_units_per_buyer = rng.pick(&[0, CROWD]);
-        place.settings.hold_ttl_ms = rng.pick(&[100, 300]);
-        let steps = (0..rng.between(20, 40))
-            .map(|_| {
-                if rng.chance(12) {
-                    Step::Crowd { place: 0 }
-                } else {
-                    step(rng, 1)
-                }
-            })
-            .collect();
-        Self {
-            places: vec![place],
-            steps,
-        }
-    }
-}
-
-fn place(rng: &mut Rng, item: &'static str, shard: ShardNo) -> PlaceSetup {
-    let hold_ttl_ms = rng.pick(HOLD_TTLS_MS);
-    PlaceSetup {
-        item,
-        shard,
-        opening: u64::from(rng.below(9)),
-        settings: Settings {
-            selling: Selling::Open,
-            sale_start: None,
-            sale_end: None,
-            hold_ttl_ms,
-            max_hold_ms: hold_ttl_ms + rng.pick(HOLD_TTLS_MS),
-            sell_at_once: rng.chance(15),
-            counts_buyers: rng.chance(80),
-            max_units_per_buyer: rng.pick(LIMITS),
-            max_units_per_reservation: rng.pick(&[3, 100, 100]),
-            retention_ms: rng.pick(RETENTIONS_MS),
-        },
-    }
-}
-
-pub(super) fn step(rng: &mut Rng, places: usize) -> Step {
-    match rng.below(100) {
-        0..22 => Step::Tick(match rng.below(16) {
-            0..8 => Tick::By(rng.pick(TICKS_MS)),
-            8 => Tick::By(rng.pick(LONG_TICKS_MS)),
-            9..13 => Tick::Deadline(rng.pick(&[-1, 0, 0, 1])),
-            13..15 => Tick::Purge(rng.pick(&[-1, 0])),
-            _ => Tick::Window(rng.pick(&[-1, 0])),
-        }),
-        22..25 => Step::Full(rng.chance(20)),
-        25..27 => Step::Restart,
-        27..35 => Step::Repeat(rng.below(12) as usize),
-        _ => Step::Ask {
-            place: rng.below(u32::try_from(places).unwrap()) as usize,
-            former_life: rng.chance(1),
-            ask: ask(rng),
-        },
-    }
-}
-
-fn ask(rng: &mut Rng) -> Ask {
-    let ids = RecordKey {
-        request: request(rng.below(REQUESTS)),
-        buyer: buyer(rng.below(BUYERS)),
-    };
-    // Most of what is asked is about something.
-    let who = if rng.chance(75) {
-        Who::Known(rng.below(BUYERS * REQUESTS) as usize, ids)
-    } else {
-        Who::Ids(ids)
-    };
-    match rng.below(200) {
-        0..54 => Ask::Reserve {
-            who: if rng.chance(75) { Who::Ids(ids) } else { who },
-            units: rng.between(1, 4),
-            knows: match rng.below(20) {
-                0 => Knows::Newer,
-                1..4 => Knows::Older,
-                _ => Knows::Same,
-            },
-        },
-        54..86 => Ask::Confirm {
-            who,
-            late: rng.pick(&[
-                LateConfirm::Refuse,
-                LateConfirm::Retake,
-                LateConfirm::RetakeOrLose,
-            ]),
-        },
-        86..102 => Ask::Cancel {
-            who,
-            forbid_unknown: rng.chance(30),
-        },
-        102..122 => Ask::Return {
-            who,
-            request: rng.below(3),
-            units: rng.between(1, 3),
-            discard: rng.chance(35),
-        },
-        122..136 => Ask::Extend {
-            who,
-            hold_for_ms: rng.pick(EXTENSIONS_MS),
-        },
-        136..142 => Ask::Lookup(who),
-        142..150 => Ask::Expire(rng.pick(SWEEPS)),
-        150..158 => Ask::Purge(rng.pick(SWEEPS)),
-        158..170 => Ask::Adjust {
-            request: rng.below(4),
-            delta: rng.pick(DELTAS),
-            allow_partial: rng.chance(50),
-        },
-        170..174 => Ask::SetTotal {
-            request: rng.below(4),
-            change: i64::from(rng.below(9)) - 4,
-            off_by: u64::from(rng.chance(20)),
-        },
-        174..178 => Ask::Look,
-        178..191 => Ask::Configure {
-            edit: edit(rng),
-            version: match rng.below(6) {
-                0 => Version::Same,
-                1 => Version::Older,
-                2 => Version::Later,
-                _ => Version::Next,
-            },
-        },
-        191 if rng.chance(50) => Ask::Delete,
-        191..197 => Ask::Create,
-        _ => Ask::Inspect {
-            after: rng.chance(50).then_some(who),
-            limit: rng.pick(&[0, 1, 1_000]),
-        },
-    }
-}
-
-fn edit(rng: &mut Rng) -> Edit {
-    let from = [None, Some(0), Some(100), Some(1_000)];
-    let to = [None, None, Some(0), Some(300), Some(5_000)];
-    match rng.below(20) {
-        0..4 => Edit::HoldTtl(rng.pick(HOLD_TTLS_MS)),
-        4..6 => Edit::MaxHold(rng.pick(HOLD_TTLS_MS)),
-        6..9 => Edit::Retention(rng.pick(RETENTIONS_MS)),
-        9..12 => Edit::Limit(rng.pick(LIMITS)),
-        12 => Edit::PerReservation(rng.pick(&[1, 3, 100])),
-        13..15 => Edit::Window(rng.pick(&from), rng.pick(&to)),
-        15..17 => Edit::Selling(rng.pick(&[Selling::Paused, Selling::Closed, Selling::Deleting])),
-        // Open again and for long, or little would happen.
-        17 => Edit::Window(None, None),
-        _ => Edit::Selling(Selling::Open),
     }
 }

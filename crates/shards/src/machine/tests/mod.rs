@@ -2,11 +2,14 @@
 //! against the contract's words, not against itself.
 //!
 //! - Stories, one promise each: [`table`] (API.md, "what each does in each
-//!   state"), [`reserve`], [`stock`], [`queues`], [`catalog`], [`stripe`].
-//! - Random histories: [`random`] draws and shrinks them, [`history`] and
-//!   [`world`] say what can happen in one. [`properties`] runs them beside [`model`], the contract
-//!   written without queues, counters or laziness, and [`shadow`], which knows
-//!   only what was asked and answered. [`batch`] holds batches against single
+//!   state"), [`reserve`], [`stock`], [`queues`], [`transfer`], [`claims`],
+//!   [`catalog`], [`deletion`], [`stripe`], [`freeze`].
+//! - Random histories: [`history`] says what can happen in one, [`draw`] and
+//!   [`random`] draw and shrink them, [`world`] carries them out. [`properties`]
+//!   runs them beside [`model`], the contract written without queues, counters
+//!   or laziness, and [`shadow`], which knows only what was asked and answered;
+//!   [`checks`] judges single answers and the units of an item;
+//!   [`catalog_history`] is the catalog's own. [`batch`] holds batches against single
 //!   operations, and what a store writes against what is there.
 //!
 //! A failing history is printed in its shortest form with the seed that draws
@@ -24,7 +27,13 @@ macro_rules! ensure {
 
 mod batch;
 mod catalog;
+mod catalog_history;
+mod checks;
+mod claims;
+mod deletion;
+mod draw;
 mod fixture;
+mod freeze;
 mod history;
 mod model;
 mod properties;
@@ -35,4 +44,5 @@ mod shadow;
 mod stock;
 mod stripe;
 mod table;
+mod transfer;
 mod world;

@@ -66,6 +66,33 @@ fn one_hold_extended_by_a_day_does_not_keep_others_from_expiring() {
     }
 }
 
+/// ⚔ Extended to less than the last one queued: in the FIFO it would be behind.
+#[test]
+fn an_extended_hold_expires_before_holds_that_last_longer() {
+    for restarts in [false, true] {
+        let mut sale = Sale::new(settings(), 10);
+        let [extended, later] = [key(1, 1), key(2, 1)];
+        sale.grant(extended, 2);
+        sale.wait(2 * MINUTE_MS);
+        sale.grant(later, 1);
+        sale.wait(2 * MINUTE_MS);
+        sale.done(extend(extended, 2 * MINUTE_MS));
+        if restarts {
+            sale.restart();
+        }
+        sale.wait(2 * MINUTE_MS - 1);
+        assert_eq!(sale.stock(), (7, 3, 0));
+        sale.wait(1);
+        assert_eq!(sale.stock(), (9, 1, 0));
+        assert_eq!(sale.ask(EXPIRE_ALL), swept(1, false));
+        assert_eq!(sale.record(extended).state, State::Expired);
+        // Twice extended, it has one entry.
+        sale.done(extend(later, 2 * MINUTE_MS));
+        sale.done(extend(later, 3 * MINUTE_MS));
+        assert_eq!(sale.shard().queues.sorted.len(), 1);
+    }
+}
+
 /// ⚔ Deadlines out of order: a shorter hold is not behind a longer one.
 #[test]
 fn a_shorter_hold_ttl_after_a_longer_one_counts_at_once() {
@@ -175,6 +202,7 @@ fn a_budget_that_just_suffices_is_no_reason_to_ask_again() {
     sale.grant_each(1, 0..BUDGET);
     sale.wait(TTL_MS);
     let short = ShardReply::Short {
+        wanted: u64::from(BUDGET) + 1,
         available: units,
         held: 0,
     };
@@ -355,72 +383,6 @@ fn a_late_confirm_is_remembered_from_then_on() {
     sale.wait(1);
     assert_eq!(sale.ask(PURGE_ALL), swept(1, false));
     assert_eq!(sale.stock(), (8, 0, 2));
-}
-
-/// ⚔ Confirm and Cancel of one hold in one batch: the first ends it, the
-/// second hears of that.
-#[test]
-fn confirm_and_cancel_in_one_batch_end_a_hold_once() {
-    let it = key(1, 1);
-    for (ops, ends_as, stock) in [
-        ([confirm(it), cancel(it)], State::Confirmed, (8, 0, 2)),
-        ([cancel(it), confirm(it)], State::Cancelled, (10, 0, 0)),
-    ] {
-        let mut sale = Sale::new(settings(), 10);
-        sale.grant(it, 2);
-        let revision = sale.shard().header.revision;
-        let replies = sale.batch(ops);
-        assert!(matches!(replies[0], ShardReply::Done(r) if r.record.state == ends_as));
-        assert!(matches!(replies[1], ShardReply::WrongState(r) if r.record.state == ends_as));
-        assert_eq!(sale.stock(), stock);
-        assert_eq!(sale.shard().header.revision, revision + 1);
-    }
-}
-
-/// ⚔ One id twice, and two ids of one buyer, in one batch.
-#[test]
-fn equal_requests_and_equal_buyers_of_a_batch_collide() {
-    let mut sale = Sale::new(
-        Settings {
-            max_units_per_buyer: 1,
-            ..settings()
-        },
-        10,
-    );
-    let replies = sale.batch([
-        reserve(key(1, 1), 1),
-        reserve(key(1, 1), 1),
-        reserve(key(1, 2), 1),
-    ]);
-    assert!(matches!(
-        replies[0],
-        ShardReply::Granted {
-            replayed: false,
-            ..
-        }
-    ));
-    assert!(matches!(
-        replies[1],
-        ShardReply::Granted { replayed: true, .. }
-    ));
-    assert_eq!(replies[2], ShardReply::OverLimit { units: 1, max: 1 });
-    assert_eq!(sale.stock(), (9, 1, 0));
-    // Twenty at once are one grant and twenty equal answers.
-    let ShardReply::Granted {
-        reservation: first, ..
-    } = replies[0]
-    else {
-        panic!("not granted")
-    };
-    for reply in sale.batch(vec![reserve(key(1, 1), 1); 20]) {
-        assert_eq!(
-            reply,
-            ShardReply::Granted {
-                reservation: first,
-                replayed: true
-            }
-        );
-    }
 }
 
 /// A hold may get the very deadline of one that these ids had before. Then two

@@ -40,6 +40,7 @@ fn what_stands_in_the_way_is_told_in_this_order() {
     assert_eq!(
         sale.ask(ask(2)),
         ShardReply::Short {
+            wanted: 5,
             available: 1,
             held: 1
         }
@@ -60,12 +61,74 @@ fn what_stands_in_the_way_is_told_in_this_order() {
     ));
 }
 
+/// A server that knows newer settings hears so where they decide; of what is
+/// decided it hears.
+#[test]
+fn older_settings_stop_only_what_is_decided_by_them() {
+    let mut sale = Sale::new(settings(), 10);
+    let old = ShardReply::OldSettings { version: 1 };
+    let confirm_knowing = |key, late| ShardOp::Confirm {
+        key,
+        late,
+        version: 2,
+    };
+    let change_knowing = |op| match op {
+        ShardOp::Change {
+            request,
+            change,
+            gathered,
+            ..
+        } => ShardOp::Change {
+            request,
+            change,
+            gathered,
+            version: 2,
+        },
+        other => other,
+    };
+    sale.ask(adjust(1, 5));
+    for n in 1..=3 {
+        sale.grant(key(1, n), 1);
+    }
+    let [held, expired, gone] = [1, 2, 3].map(|n| key(1, n));
+    for late in [LateConfirm::RetakeOrLose, LateConfirm::Refuse] {
+        assert_eq!(sale.done(confirm_knowing(held, late)), State::Confirmed);
+    }
+    sale.ask(cancel(gone));
+    sale.wait(settings().hold_ttl_ms);
+    for late in [LateConfirm::Retake, LateConfirm::RetakeOrLose] {
+        assert_eq!(sale.ask(confirm_knowing(expired, late)), old);
+        let reply = sale.ask(confirm_knowing(gone, late));
+        assert!(matches!(reply, ShardReply::WrongState(_)), "{reply:?}");
+        let reply = sale.ask(confirm_knowing(key(9, 9), late));
+        assert_eq!(reply, ShardReply::NotFound);
+    }
+    let reply = sale.ask(confirm_knowing(expired, LateConfirm::Refuse));
+    assert!(matches!(reply, ShardReply::WrongState(_)), "{reply:?}");
+    // Of changes: a new one, but no repeat, and no other use of its id.
+    assert_eq!(sale.ask(change_knowing(adjust(2, 1))), old);
+    assert!(matches!(
+        sale.ask(change_knowing(adjust(1, 5))),
+        ShardReply::Changed { replayed: true, .. }
+    ));
+    assert_eq!(sale.ask(change_knowing(adjust(1, 6))), ShardReply::Reused);
+    // Configured, it decides.
+    sale.configure(|s| s.max_units_per_buyer = 5);
+    let late = LateConfirm::Retake;
+    assert_eq!(sale.done(confirm_knowing(expired, late)), State::Confirmed);
+    assert!(matches!(
+        sale.ask(change_knowing(adjust(2, 1))),
+        ShardReply::Changed { .. }
+    ));
+}
+
 #[test]
 fn all_or_nothing_down_to_the_last_unit() {
     let mut sale = Sale::new(settings(), 5);
     assert_eq!(
         sale.ask(reserve(key(1, 1), 6)),
         ShardReply::Short {
+            wanted: 6,
             available: 5,
             held: 0
         }
@@ -74,6 +137,7 @@ fn all_or_nothing_down_to_the_last_unit() {
     assert_eq!(
         sale.ask(reserve(key(1, 1), 1)),
         ShardReply::Short {
+            wanted: 1,
             available: 0,
             held: 5
         }
@@ -115,6 +179,21 @@ fn the_limit_counts_what_is_held_and_bought_and_not_given_back() {
     );
     sale.configure(|s| s.max_units_per_buyer = 0);
     sale.grant(key(1, 6), 50);
+}
+
+/// ⚔ Counted from the first grant on, or a limit set in the middle of a sale
+/// would give those who bought before it as much again.
+#[test]
+fn a_limit_set_later_counts_what_was_bought_before() {
+    let mut sale = Sale::new(settings(), 100);
+    sale.grant(key(1, 1), 2);
+    sale.ask(confirm(key(1, 1)));
+    sale.grant(key(1, 2), 1);
+    sale.configure(|s| s.max_units_per_buyer = 3);
+    let over = ShardReply::OverLimit { units: 3, max: 3 };
+    assert_eq!(sale.ask(reserve(key(1, 3), 1)), over);
+    sale.ask(cancel(key(1, 2)));
+    sale.grant(key(1, 3), 1);
 }
 
 #[test]

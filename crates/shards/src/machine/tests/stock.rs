@@ -12,6 +12,8 @@ fn partly(request_no: u32, delta: i64) -> ShardOp {
     ShardOp::Change {
         request: request(request_no),
         change,
+        gathered: true,
+        version: 0,
     }
 }
 
@@ -20,6 +22,8 @@ fn set_total(request_no: u32, expected: u64, total: u64) -> ShardOp {
     ShardOp::Change {
         request: request(request_no),
         change,
+        gathered: true,
+        version: 0,
     }
 }
 
@@ -61,12 +65,13 @@ fn a_change_is_made_once_per_request_id() {
 #[test]
 fn only_free_units_are_taken_all_or_with_allow_partial_what_there_is() {
     let mut sale = sale();
-    let short = ShardReply::Short {
+    let short = |wanted| ShardReply::Short {
+        wanted,
         available: 6,
         held: 4,
     };
-    assert_eq!(sale.ask(adjust(1, -7)), short);
-    assert_eq!(sale.ask(adjust(1, i64::MIN)), short);
+    assert_eq!(sale.ask(adjust(1, -7)), short(7));
+    assert_eq!(sale.ask(adjust(1, i64::MIN)), short(1 << 63));
     // A refusal is not recorded: the same id may succeed later, also with
     // other contents.
     assert_eq!(changed(sale.ask(partly(1, -7))), (-6, false));
@@ -77,6 +82,36 @@ fn only_free_units_are_taken_all_or_with_allow_partial_what_there_is() {
     assert_eq!(changed(sale.ask(partly(1, -7))), (-6, true));
     assert_eq!(changed(sale.ask(partly(2, -1))), (0, true));
     assert_eq!(changed(sale.ask(partly(4, i64::MIN))), (-5, false));
+}
+
+/// Before there is nothing more to bring here, taking what there is would take
+/// less than there is.
+#[test]
+fn a_partial_change_that_is_not_gathered_is_short() {
+    let mut sale = sale();
+    let ungathered = |request_no, delta, allow_partial| ShardOp::Change {
+        request: request(request_no),
+        change: StockChange::Adjust {
+            delta,
+            allow_partial,
+        },
+        gathered: false,
+        version: 0,
+    };
+    let short = ShardReply::Short {
+        wanted: 7,
+        available: 6,
+        held: 4,
+    };
+    for allow_partial in [true, false] {
+        assert_eq!(sale.ask(ungathered(1, -7, allow_partial)), short);
+    }
+    assert!(sale.shard().adjustments.is_empty());
+    assert_eq!(changed(sale.ask(partly(1, -7))), (-6, false));
+    // Done is done, and what fits need not be gathered.
+    assert_eq!(changed(sale.ask(ungathered(1, -7, true))), (-6, true));
+    assert_eq!(changed(sale.ask(ungathered(2, 3, true))), (3, false));
+    assert_eq!(changed(sale.ask(ungathered(3, -3, false))), (-3, false));
 }
 
 #[test]
@@ -99,6 +134,7 @@ fn the_total_is_compared_and_set() {
     assert_eq!(
         sale.ask(set_total(2, 20, 3)),
         ShardReply::Short {
+            wanted: 17,
             available: 16,
             held: 4
         }
@@ -178,6 +214,7 @@ fn another_shard_is_no_ledger() {
     assert_eq!(
         sale.ask(reserve(key(1, 1), 1)),
         ShardReply::Short {
+            wanted: 1,
             available: 0,
             held: 0
         }

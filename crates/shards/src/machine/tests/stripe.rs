@@ -3,8 +3,8 @@
 
 use super::super::*;
 use super::fixture::{
-    Sale, T0, adjust, cancel_by_key, confirm, extend, generation, give_back, key, lookup,
-    reacquire, reserve, settings,
+    Sale, T0, adjust, cancel_by_key, confirm, credit, extend, generation, give_back, item, key,
+    lend, lookup, reacquire, reserve, settings,
 };
 use crate::ids::ShardKey;
 
@@ -20,6 +20,14 @@ fn every_op() -> Vec<ShardOp> {
         lookup(it),
         adjust(1, 1),
         ShardOp::Look,
+        ShardOp::Claim {
+            claimant: Claimant::Buyer(it),
+        },
+        ShardOp::Unclaim {
+            claimant: Claimant::Buyer(it),
+        },
+        lend(1, 1, 0),
+        credit(1, 1),
         ShardOp::Expire { limit: 10 },
         ShardOp::Purge { limit: 10 },
         ShardOp::Inspect {
@@ -137,7 +145,12 @@ fn a_frozen_stripe_answers_with_its_freeze_and_changes_nothing() {
         after: None,
         limit: 10,
     }));
+    ops.push(Op::Catalog(CatalogOp::FinishDelete {
+        item: item("sneaker"),
+        generation: generation(1),
+    }));
     let stamp = Stamp {
+        freeze_id: 7,
         now: T0.plus_ms(settings().hold_ttl_ms),
         full: false,
     };

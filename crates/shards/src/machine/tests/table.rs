@@ -52,7 +52,11 @@ fn op(column: &str) -> ShardOp {
         "Confirm" => confirm(it()),
         "Confirm reacquire" => reacquire(it()),
         // What a server with many shards asks before it fetches stock.
-        "Confirm probe" => ShardOp::Confirm { key: it(), late },
+        "Confirm probe" => ShardOp::Confirm {
+            key: it(),
+            late,
+            version: 0,
+        },
         "Cancel by id" => cancel(it()),
         "Cancel by key" => cancel_by_key(it()),
         "Extend" => extend(it(), 30 * MINUTE_MS),

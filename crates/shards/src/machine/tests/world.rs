@@ -1,81 +1,148 @@
 //! Carries the steps of a random history to a stripe.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::super::*;
 use super::fixture::{T0, buyer, generation, identity, item, request, units};
-use super::history::{Ask, CROWD, CROWD_BUYER, Knows, PlaceSetup, Step, Tick, Version, Who};
+use super::history::{
+    Ask, CROWD, CROWD_BUYER, For, Knows, PlaceSetup, Received, Step, Tick, Version, Who, Whose,
+};
 use crate::ids::{RecordKey, ShardKey, ShardNo};
 use crate::time::Millis;
 
 /// Operations that can be sent a second time.
 const RECENT: usize = 12;
 
-/// A stripe, its clock, and which life of which shard is at each place.
+/// A stripe, its clock, and which life of which item is there.
 #[derive(Clone)]
 pub(super) struct World {
     pub stripe: Stripe,
     pub clock: Millis,
     pub full: bool,
-    places: Vec<(PlaceSetup, u64)>,
+    places: Vec<PlaceSetup>,
+    lives: BTreeMap<&'static str, u64>,
     recent: VecDeque<Op>,
     crowds: u32,
 }
 
 impl World {
+    /// The ledgers are made with all there is, and deal it out.
     pub(super) fn new(setup: &[PlaceSetup]) -> Self {
         let mut world = Self {
             stripe: Stripe::new(identity(), T0),
             clock: T0,
             full: false,
-            places: setup.iter().map(|place| (*place, 1)).collect(),
+            places: setup.to_vec(),
+            lives: setup.iter().map(|place| (place.item, 1)).collect(),
             recent: VecDeque::new(),
             crowds: 0,
         };
-        for (place, PlaceSetup { opening, .. }) in setup.iter().enumerate() {
-            let (create, opening) = ([world.create(place)], *opening);
-            world
-                .stripe
-                .run(world.stamp(), &create, &mut Changes::default());
-            let key = world.shard_key(place, 1);
-            if key.shard != ShardNo::LEDGER && opening > 0 {
-                // As if the ledger had lent it: lending comes later.
-                let counters = &mut world.stripe.shards.get_mut(&key).unwrap().header.counters;
-                counters.available = opening;
-                counters.gained = opening;
-                counters.received.insert(ShardNo::LEDGER, opening);
+        let mut ops: Vec<Op> = (0..setup.len()).map(|place| world.create(place)).collect();
+        for (place, setup) in setup.iter().enumerate() {
+            let (at, opening) = (world.shard_key(place), setup.opening);
+            if at.shard == ShardNo::LEDGER || opening == 0 {
+                continue;
             }
+            let ledger = ShardKey {
+                shard: ShardNo::LEDGER,
+                ..at.clone()
+            };
+            let lend = ShardOp::Lend {
+                to: at.shard,
+                wanted: opening,
+                received: 0,
+                claim: None,
+            };
+            let credit = ShardOp::Credit {
+                from: ledger.shard,
+                sent: opening,
+            };
+            ops.extend([Op::Shard(ledger, lend), Op::Shard(at, credit)]);
         }
         world
+            .stripe
+            .run(world.stamp(), &ops, &mut Changes::default());
+        world
+    }
+
+    /// The shards of each item of which none is missing.
+    pub(super) fn whole_items(&self) -> Vec<Vec<(ShardNo, &Shard)>> {
+        let shard = |place: usize| {
+            let key = self.shard_key(place);
+            self.stripe.shards.get(&key).map(|shard| (key.shard, shard))
+        };
+        let items = self.lives.keys();
+        items
+            .filter_map(|item| self.places_of(item).map(shard).collect())
+            .collect()
+    }
+
+    fn places_of(&self, item: &str) -> impl Iterator<Item = usize> {
+        (0..self.places.len()).filter(move |place| self.places[*place].item == item)
+    }
+
+    /// One of the other shards of the item that is there.
+    fn sibling(&self, place: usize, n: usize) -> Option<usize> {
+        let others = self.places_of(self.places[place].item);
+        let others: Vec<_> = others.filter(|other| *other != place).collect();
+        others.get(n % others.len().max(1)).copied()
+    }
+
+    fn counters(&self, place: usize) -> Counters {
+        let shard = self.stripe.shards.get(&self.shard_key(place));
+        shard.map_or_else(Counters::default, |shard| shard.header.counters.clone())
+    }
+
+    fn open_claim(&self, place: usize) -> Option<Claim> {
+        let shard = self.stripe.shards.get(&self.shard_key(place));
+        shard.and_then(|shard| shard.header.claim)
     }
 
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             now: self.clock,
             full: self.full,
+            freeze_id: 7,
         }
     }
 
-    fn shard_key(&self, place: usize, life: u64) -> ShardKey {
-        let (setup, _) = &self.places[place];
+    fn now(&self) -> Millis {
+        self.clock.max(self.stripe.guard.time)
+    }
+
+    fn shard_key(&self, place: usize) -> ShardKey {
+        let setup = &self.places[place];
         ShardKey {
             item: item(setup.item),
-            // The shards of an item are made anew one by one, so their lives
-            // are counted apart; which number it is does not matter here.
-            generation: generation(life),
+            generation: generation(self.lives[setup.item]),
             shard: setup.shard,
         }
     }
 
     fn create(&self, place: usize) -> Op {
-        let (setup, life) = &self.places[place];
+        let setup = &self.places[place];
         let is_ledger = setup.shard == ShardNo::LEDGER;
+        let stock = self.places_of(setup.item).map(|p| self.places[p].opening);
         let create = ShardOp::Create {
             settings: setup.settings,
             version: 3,
-            supply: is_ledger.then_some(setup.opening),
+            supply: is_ledger.then(|| stock.sum()),
         };
-        Op::Shard(self.shard_key(place, *life), create)
+        Op::Shard(self.shard_key(place), create)
+    }
+
+    fn create_anew(&mut self, place: usize) -> Vec<Op> {
+        if self.stripe.shards.contains_key(&self.shard_key(place)) {
+            return vec![self.create(place)];
+        }
+        let item = self.places[place].item;
+        let all: Vec<usize> = self.places_of(item).collect();
+        let rest = all.iter().map(|place| self.shard_key(*place));
+        let rest = rest.filter(|key| self.stripe.shards.contains_key(key));
+        let mut ops: Vec<Op> = rest.map(|key| Op::Shard(key, ShardOp::Delete)).collect();
+        *self.lives.entry(item).or_default() += 1;
+        ops.extend(all.iter().map(|place| self.create(*place)));
+        ops
     }
 
     /// The operations of a step: one, a crowd of them, or none.
@@ -88,26 +155,37 @@ impl World {
                     shard.rebuild_queues();
                 }
             }
-            Step::Repeat(back) => return self.recent.get(back).cloned().into_iter().collect(),
+            Step::Repeat(back) => {
+                let op = self.recent.get(back).filter(|op| !self.makes(op));
+                return op.cloned().into_iter().collect();
+            }
             Step::Crowd { place } => return self.crowd(place),
             Step::Ask {
                 place,
                 former_life,
                 ask,
             } => {
-                let op = self.op(place, former_life, ask);
-                self.recent.push_front(op.clone());
+                let ops = self.asked(place, former_life, ask);
+                for op in &ops {
+                    self.recent.push_front(op.clone());
+                }
                 self.recent.truncate(RECENT);
-                return vec![op];
+                return ops;
             }
         }
         Vec::new()
     }
 
+    /// A repeated Create that finds nothing would be a lost shard's, come up
+    /// empty: no server does that, for the entry says that it is live.
+    fn makes(&self, op: &Op) -> bool {
+        matches!(op, Op::Shard(at, ShardOp::Create { .. }) if !self.stripe.shards.contains_key(at))
+    }
+
     fn crowd(&mut self, place: usize) -> Vec<Op> {
         self.crowds += 1;
         let first = self.crowds * 1_000;
-        let shard = self.shard_key(place, self.places[place].1);
+        let shard = self.shard_key(place);
         (first..first + CROWD)
             .map(|n| {
                 let key = RecordKey {
@@ -125,7 +203,7 @@ impl World {
     }
 
     fn tick(&mut self, tick: Tick) {
-        let now = self.clock.max(self.stripe.guard.time);
+        let now = self.now();
         let shards = || self.stripe.shards.values();
         let (next, off) = match tick {
             Tick::By(ms) => (Some(self.clock), ms),
@@ -143,45 +221,80 @@ impl World {
                 let edges = all.flat_map(|s| [s.sale_start, s.sale_end]).flatten();
                 (edges.filter(|at| *at > now).min(), off)
             }
+            Tick::Claim(off) => {
+                let ends = shards().filter_map(|s| s.header.claim.map(|c| c.until));
+                (ends.filter(|at| *at > now).min(), off)
+            }
         };
         if let Some(at) = next {
             self.clock = Millis(at.0 + off);
         }
     }
 
-    fn op(&mut self, place: usize, former_life: bool, ask: Ask) -> Op {
-        let life = self.places[place].1;
-        let present = self.shard_key(place, life);
-        if matches!(ask, Ask::Create) {
-            if !self.stripe.shards.contains_key(&present) {
-                self.places[place].1 += 1;
+    fn asked(&mut self, place: usize, former_life: bool, ask: Ask) -> Vec<Op> {
+        let mut shard = self.shard_key(place);
+        let op = match ask {
+            Ask::Create => return self.create_anew(place),
+            Ask::Lend { to, .. } | Ask::Credit { from: to, .. } => {
+                let Some(other) = self.sibling(place, to) else {
+                    return Vec::new();
+                };
+                self.transfer(place, other, ask)
             }
-            return self.create(place);
-        }
-        let shard = if former_life {
-            self.shard_key(place, life - 1)
-        } else {
-            present
+            ask => self.shard_op(&shard, self.places[place].settings, ask),
         };
-        let op = self.shard_op(&shard, self.places[place].0.settings, ask);
-        Op::Shard(shard, op)
+        if former_life {
+            shard.generation = generation(self.lives[self.places[place].item] - 1);
+        }
+        vec![Op::Shard(shard, op)]
+    }
+
+    fn transfer(&self, place: usize, other: usize, ask: Ask) -> ShardOp {
+        let units =
+            |of: &BTreeMap<ShardNo, u64>, with: ShardNo| of.get(&with).copied().unwrap_or(0);
+        let (mine, theirs) = (self.places[place].shard, self.places[other].shard);
+        match ask {
+            Ask::Lend {
+                wanted,
+                received,
+                claim,
+                ..
+            } => {
+                let has = units(&self.counters(other).received, mine);
+                ShardOp::Lend {
+                    to: theirs,
+                    wanted,
+                    received: match received {
+                        Received::Exact => has,
+                        Received::Stale(by) => has.saturating_sub(by),
+                        Received::Ahead => units(&self.counters(place).sent, theirs) + 1,
+                    },
+                    claim: match claim {
+                        Whose::Nobodys => None,
+                        Whose::Theirs => self.open_claim(other).map(|claim| claim.since),
+                        Whose::Younger(by) => {
+                            let since = self.open_claim(place).map_or(self.now(), |c| c.since);
+                            Some(Millis(since.0 + by))
+                        }
+                    },
+                }
+            }
+            Ask::Credit { stale_by, .. } => ShardOp::Credit {
+                from: theirs,
+                sent: units(&self.counters(other).sent, mine).saturating_sub(stale_by),
+            },
+            _ => unreachable!("no transfer"),
+        }
     }
 
     /// An operation as the shard's present state makes sense of it.
     fn shard_op(&self, shard: &ShardKey, first: Settings, ask: Ask) -> ShardOp {
-        let present = self.stripe.shards.get(shard);
-        let header = present.map(|s| &s.header);
-        let key = |who| match who {
-            Who::Ids(ids) => ids,
-            Who::Known(n, ids) => present
-                .and_then(|s| s.records.keys().nth(n % s.records.len().max(1)).copied())
-                .unwrap_or(ids),
+        let key = |who| self.record_key(shard, who);
+        let claimant = |of| match of {
+            For::Buyer(who) => Claimant::Buyer(key(who)),
+            For::Operator(id) => Claimant::Operator(request(id)),
         };
-        let version = header.map_or(3, |h| h.version);
-        let change = |id, change| {
-            let request = request(id);
-            ShardOp::Change { request, change }
-        };
+        let known = |knows| self.known_version(shard, knows);
         match ask {
             Ask::Reserve {
                 who,
@@ -190,15 +303,12 @@ impl World {
             } => ShardOp::Reserve {
                 key: key(who),
                 quantity: units(quantity),
-                version: match knows {
-                    Knows::Same => version,
-                    Knows::Older => version - 1,
-                    Knows::Newer => version + 1,
-                },
+                version: known(knows),
             },
-            Ask::Confirm { who, late } => ShardOp::Confirm {
+            Ask::Confirm { who, late, knows } => ShardOp::Confirm {
                 key: key(who),
                 late,
+                version: known(knows),
             },
             Ask::Cancel {
                 who,
@@ -225,33 +335,64 @@ impl World {
             Ask::Lookup(who) => ShardOp::Lookup { key: key(who) },
             Ask::Expire(limit) => ShardOp::Expire { limit },
             Ask::Purge(limit) => ShardOp::Purge { limit },
+            Ask::Look => ShardOp::Look,
+            Ask::Claim(of) => ShardOp::Claim {
+                claimant: claimant(of),
+            },
+            Ask::Unclaim(of) => ShardOp::Unclaim {
+                claimant: claimant(of),
+            },
+            Ask::Delete => ShardOp::Delete,
+            Ask::Inspect { after, limit } => ShardOp::Inspect {
+                after: after.map(key),
+                limit,
+            },
+            ask => self.operators_op(shard, first, ask),
+        }
+    }
+
+    /// What operators ask for.
+    fn operators_op(&self, shard: &ShardKey, first: Settings, ask: Ask) -> ShardOp {
+        let header = self.stripe.shards.get(shard).map(|s| &s.header);
+        let known = |knows| self.known_version(shard, knows);
+        match ask {
             Ask::Adjust {
                 request: id,
                 delta,
                 allow_partial,
-            } => change(
-                id,
-                StockChange::Adjust {
+                gathered,
+                knows,
+            } => ShardOp::Change {
+                request: request(id),
+                change: StockChange::Adjust {
                     delta,
                     allow_partial,
                 },
-            ),
+                gathered,
+                version: known(knows),
+            },
             Ask::SetTotal {
                 request: id,
                 change: by,
                 off_by,
+                knows,
             } => {
                 let is = header.and_then(|h| h.counters.supply).unwrap_or(0);
                 let (total, expected) = (is.saturating_add_signed(by), is + off_by);
-                change(id, StockChange::SetTotal { total, expected })
+                ShardOp::Change {
+                    request: request(id),
+                    change: StockChange::SetTotal { total, expected },
+                    gathered: true,
+                    version: known(knows),
+                }
             }
-            Ask::Look => ShardOp::Look,
             Ask::Configure {
                 edit,
                 version: which,
             } => {
                 let mut settings = header.map_or(first, |h| h.settings);
-                edit.apply(&mut settings, self.clock.max(self.stripe.guard.time));
+                edit.apply(&mut settings, self.now());
+                let version = self.version(shard);
                 let version = match which {
                     Version::Next => version + 1,
                     Version::Later => version + 5,
@@ -260,12 +401,32 @@ impl World {
                 };
                 ShardOp::Configure { settings, version }
             }
-            Ask::Delete => ShardOp::Delete,
-            Ask::Inspect { after, limit } => ShardOp::Inspect {
-                after: after.map(key),
-                limit,
-            },
-            Ask::Create => unreachable!("the caller made it"),
+            _ => unreachable!("the caller made it"),
+        }
+    }
+
+    fn record_key(&self, shard: &ShardKey, who: Who) -> RecordKey {
+        let (Who::Ids(ids) | Who::Known(_, ids)) = who;
+        let (Who::Known(n, _), Some(shard)) = (who, self.stripe.shards.get(shard)) else {
+            return ids;
+        };
+        let mut keys = shard.records.keys();
+        keys.nth(n % shard.records.len().max(1))
+            .copied()
+            .unwrap_or(ids)
+    }
+
+    fn version(&self, shard: &ShardKey) -> u64 {
+        let shard = self.stripe.shards.get(shard);
+        shard.map_or(3, |shard| shard.header.version)
+    }
+
+    fn known_version(&self, shard: &ShardKey, knows: Knows) -> u64 {
+        let version = self.version(shard);
+        match knows {
+            Knows::Same => version,
+            Knows::Older => version - 1,
+            Knows::Newer => version + 1,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! to be quick must not show.
 
 mod ops;
+mod transfer;
 
 use std::collections::BTreeMap;
 
@@ -21,15 +22,26 @@ pub(super) struct Models(pub BTreeMap<ShardKey, Model>);
 pub(super) struct Model {
     settings: Settings,
     version: u64,
-    is_ledger: bool,
-    /// Units that came in, less those taken out.
-    stocked: u64,
+    me: ShardNo,
+    /// What operators stocked, of the ledger.
+    supply: Option<u64>,
+    sent: BTreeMap<ShardNo, u64>,
+    received: BTreeMap<ShardNo, u64>,
+    /// The open one.
+    claim: Option<Claim>,
     known: Vec<Known>,
     /// Sales whose records are purged.
     forgotten: Vec<(Fingerprint, u64)>,
     discarded: u64,
     gained: u64,
     changes: Vec<(RequestId, StockChange, i64)>,
+}
+
+/// What a change may do where it cannot be done as asked.
+#[derive(Clone, Copy)]
+struct May {
+    be_partial: bool,
+    be_new: bool,
 }
 
 #[derive(Clone)]
@@ -50,22 +62,25 @@ impl Known {
 
 impl Models {
     pub(super) fn of(stripe: &Stripe) -> Self {
-        let model = |shard: &Shard| Model {
-            settings: shard.header.settings,
-            version: shard.header.version,
-            is_ledger: shard.header.counters.supply.is_some(),
-            stocked: shard.header.counters.available,
-            known: Vec::new(),
-            forgotten: Vec::new(),
-            discarded: 0,
-            gained: shard.header.counters.available,
-            changes: Vec::new(),
+        let model = |me: ShardNo, shard: &Shard| {
+            let Header {
+                settings,
+                version,
+                counters,
+                ..
+            } = &shard.header;
+            Model {
+                sent: counters.sent.clone(),
+                received: counters.received.clone(),
+                gained: counters.gained,
+                ..Model::new(me, *settings, *version, counters.supply)
+            }
         };
         Self(
             stripe
                 .shards
                 .iter()
-                .map(|(key, shard)| (key.clone(), model(shard)))
+                .map(|(key, shard)| (key.clone(), model(key.shard, shard)))
                 .collect(),
         )
     }
@@ -87,17 +102,7 @@ impl Models {
                 },
                 None,
             ) => {
-                let model = Model {
-                    settings: *settings,
-                    version: *version,
-                    is_ledger: supply.is_some(),
-                    stocked: supply.unwrap_or(0),
-                    known: Vec::new(),
-                    forgotten: Vec::new(),
-                    discarded: 0,
-                    gained: supply.unwrap_or(0),
-                    changes: Vec::new(),
-                };
+                let model = Model::new(at.shard, *settings, *version, *supply);
                 self.0.insert(at.clone(), model);
                 ShardReply::Created
             }
@@ -140,6 +145,23 @@ impl Models {
 }
 
 impl Model {
+    fn new(me: ShardNo, settings: Settings, version: u64, supply: Option<u64>) -> Self {
+        Self {
+            settings,
+            version,
+            me,
+            supply,
+            sent: BTreeMap::new(),
+            received: BTreeMap::new(),
+            claim: None,
+            known: Vec::new(),
+            forgotten: Vec::new(),
+            discarded: 0,
+            gained: supply.unwrap_or(0),
+            changes: Vec::new(),
+        }
+    }
+
     fn apply(&mut self, op: &ShardOp, now: Millis, full: bool) -> ShardReply {
         self.lapse(now);
         match *op {
@@ -147,8 +169,14 @@ impl Model {
                 key,
                 quantity,
                 version,
-            } => self.reserve(key, quantity.get(), version, now, full),
-            ShardOp::Confirm { key, late } => self.confirm(key, late, now),
+            } => {
+                let reply = self.reserve(key, quantity.get(), version, now, full);
+                self.decided(Claimant::Buyer(key), reply)
+            }
+            ShardOp::Confirm { key, late, version } => {
+                let reply = self.confirm(key, late, version, now);
+                self.decided(Claimant::Buyer(key), reply)
+            }
             ShardOp::Cancel {
                 key,
                 forbid_unknown,
@@ -175,7 +203,19 @@ impl Model {
                 Some(i) => ShardReply::Done(self.show(i, now)),
                 None => ShardReply::NotFound,
             },
-            ShardOp::Change { request, change } => self.change(request, change, now, full),
+            ShardOp::Change {
+                request,
+                change,
+                gathered,
+                version,
+            } => {
+                let may = May {
+                    be_partial: gathered,
+                    be_new: !full,
+                };
+                let reply = self.change(request, change, may, version, now);
+                self.decided(Claimant::Operator(request), reply)
+            }
             ShardOp::Look => ShardReply::Read(self.read(now)),
             ShardOp::Configure { settings, version } => {
                 if version > self.version {
@@ -190,10 +230,23 @@ impl Model {
                 ShardReply::Again
             }
             ShardOp::Create { .. } | ShardOp::Delete => unreachable!("handled above"),
+            ShardOp::Claim { claimant } => self.claim(claimant, now),
+            ShardOp::Unclaim { claimant } => {
+                self.unclaim(claimant);
+                ShardReply::Unclaimed
+            }
+            ShardOp::Lend {
+                to,
+                wanted,
+                received,
+                claim,
+            } => self.lend(to, wanted, received, claim),
+            ShardOp::Credit { from, sent } => self.credit(from, sent),
         }
     }
 
     fn lapse(&mut self, now: Millis) {
+        self.claim.take_if(|open| open.until <= now);
         for i in 0..self.known.len() {
             let record = &mut self.known[i].record;
             if record.state == State::Held && record.until <= now {
@@ -262,7 +315,9 @@ impl Model {
     }
 
     fn available(&self) -> u64 {
-        self.stocked - self.held() - self.sold()
+        let sum = |units: &BTreeMap<ShardNo, u64>| units.values().sum::<u64>();
+        let stocked = self.supply.unwrap_or(0) + sum(&self.received) - sum(&self.sent);
+        stocked - self.held() - self.sold()
     }
 
     fn units_of(&self, buyer: Fingerprint) -> u64 {
@@ -276,11 +331,14 @@ impl Model {
     }
 
     fn read(&self, now: Millis) -> Box<Reading> {
-        let lent = (!self.is_ledger && self.stocked > 0).then_some((ShardNo::LEDGER, self.stocked));
+        let some = |units: &BTreeMap<ShardNo, u64>| {
+            let some = units.iter().filter(|(_, units)| **units > 0);
+            some.map(|(shard, units)| (*shard, *units)).collect()
+        };
         Box::new(Reading {
             now,
             counters: Counters {
-                supply: self.is_ledger.then_some(self.stocked),
+                supply: self.supply,
                 available: self.available(),
                 held: self.held(),
                 sold: self.sold(),
@@ -288,8 +346,8 @@ impl Model {
                 purged_sold: self.purged_sold(),
                 gained: self.gained,
                 surplus: 0,
-                sent: BTreeMap::new(),
-                received: lent.into_iter().collect(),
+                sent: some(&self.sent),
+                received: some(&self.received),
             },
             settings: self.settings,
             version: self.version,
@@ -316,7 +374,11 @@ impl Model {
             return Some(ShardReply::OverLimit { units, max });
         }
         let (available, held) = (self.available(), self.held());
-        (quantity > available).then_some(ShardReply::Short { available, held })
+        (quantity > available).then_some(ShardReply::Short {
+            wanted: quantity,
+            available,
+            held,
+        })
     }
 
     fn not_selling(&self, now: Millis) -> Option<SaleNow> {

@@ -1,7 +1,7 @@
 //! The model's operations, each as the contract words it.
 
 use super::super::super::*;
-use super::{Known, Model};
+use super::{Known, May, Model};
 use crate::ids::{RecordKey, RequestId, TOTAL_MAX};
 use crate::time::Millis;
 
@@ -14,10 +14,8 @@ impl Model {
         now: Millis,
         full: bool,
     ) -> ShardReply {
-        if knows > self.version {
-            return ShardReply::OldSettings {
-                version: self.version,
-            };
+        if let Some(old) = self.is_older_than(knows) {
+            return old;
         }
         if let Some(i) = self.find(key, now) {
             let (record, reservation) = (self.known[i].record, self.show(i, now));
@@ -56,6 +54,11 @@ impl Model {
         }
     }
 
+    fn is_older_than(&self, knows: u64) -> Option<ShardReply> {
+        let version = self.version;
+        (knows > version).then_some(ShardReply::OldSettings { version })
+    }
+
     fn add(
         &mut self,
         key: RecordKey,
@@ -87,7 +90,13 @@ impl Model {
         (known.record.state, known.record.until, known.may_go) = (state, now, false);
     }
 
-    pub(super) fn confirm(&mut self, key: RecordKey, late: LateConfirm, now: Millis) -> ShardReply {
+    pub(super) fn confirm(
+        &mut self,
+        key: RecordKey,
+        late: LateConfirm,
+        knows: u64,
+        now: Millis,
+    ) -> ShardReply {
         let Some(i) = self.find(key, now) else {
             return ShardReply::NotFound;
         };
@@ -96,6 +105,9 @@ impl Model {
             State::Held => self.end(i, State::Confirmed, now),
             State::Confirmed => {}
             State::Expired if late != LateConfirm::Refuse => {
+                if let Some(old) = self.is_older_than(knows) {
+                    return old;
+                }
                 if self.settings.selling == Selling::Deleting {
                     return ShardReply::NotSelling(SaleNow::Deleting);
                 }
@@ -206,12 +218,13 @@ impl Model {
         &mut self,
         request: RequestId,
         change: StockChange,
+        may: May,
+        knows: u64,
         now: Millis,
-        full: bool,
     ) -> ShardReply {
-        if !self.is_ledger {
+        let Some(total) = self.supply else {
             return ShardReply::Missing;
-        }
+        };
         if let Some((_, earlier, applied)) = self.changes.iter().find(|(id, ..)| *id == request) {
             return if *earlier == change {
                 ShardReply::Changed {
@@ -223,16 +236,21 @@ impl Model {
                 ShardReply::Reused
             };
         }
+        if let Some(old) = self.is_older_than(knows) {
+            return old;
+        }
         if self.settings.selling == Selling::Deleting {
             return ShardReply::NotSelling(SaleNow::Deleting);
         }
-        let total = self.stocked;
         // Wide enough for any delta on any total.
         let (wanted, allow_partial) = match change {
             StockChange::Adjust {
                 delta,
                 allow_partial,
-            } => (i128::from(total) + i128::from(delta), allow_partial),
+            } => (
+                i128::from(total) + i128::from(delta),
+                allow_partial && may.be_partial,
+            ),
             StockChange::SetTotal { expected, .. } if expected != total => {
                 return ShardReply::TotalMismatch { total };
             }
@@ -244,13 +262,18 @@ impl Model {
         let (available, held) = (self.available(), self.held());
         let lowest = total - available;
         if wanted < i128::from(lowest) && !allow_partial {
-            return ShardReply::Short { available, held };
+            return ShardReply::Short {
+                wanted: u64::try_from(i128::from(total) - wanted).unwrap(),
+                available,
+                held,
+            };
         }
-        if full {
+        if !may.be_new {
             return ShardReply::Full;
         }
-        self.stocked = u64::try_from(wanted.max(i128::from(lowest))).unwrap();
-        let applied = self.stocked.cast_signed() - total.cast_signed();
+        let supply = u64::try_from(wanted.max(i128::from(lowest))).unwrap();
+        self.supply = Some(supply);
+        let applied = supply.cast_signed() - total.cast_signed();
         self.gained += u64::try_from(applied).unwrap_or(0);
         self.changes.push((request, change, applied));
         ShardReply::Changed {

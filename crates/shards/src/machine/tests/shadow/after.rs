@@ -49,6 +49,28 @@ impl Seen {
                 );
                 Ok(())
             }
+            ShardReply::OldSettings { version } => {
+                let (
+                    mine,
+                    ShardOp::Confirm {
+                        late,
+                        version: knows,
+                        ..
+                    },
+                ) = (self.version, seal.op)
+                else {
+                    return Err("not a matter of settings".into());
+                };
+                let retakes = *late != LateConfirm::Refuse
+                    && self
+                        .last(key)
+                        .is_some_and(|g| g.record.state == State::Expired);
+                ensure!(
+                    retakes && *version == mine && *knows > mine,
+                    "I have {mine}, or it was not asked for anew"
+                );
+                Ok(())
+            }
             ShardReply::NotSelling(SaleNow::Deleting) => {
                 let late = matches!(seal.op, ShardOp::Confirm { .. });
                 ensure!(

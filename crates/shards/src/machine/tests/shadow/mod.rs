@@ -6,11 +6,12 @@
 
 mod after;
 mod stock;
+mod transfer;
 
 use std::collections::BTreeMap;
 
 use super::super::*;
-use crate::ids::{Fingerprint, RecordKey, RequestId, ShardKey};
+use crate::ids::{Fingerprint, RecordKey, RequestId, ShardKey, ShardNo};
 use crate::time::Millis;
 
 #[derive(Clone, Default)]
@@ -21,12 +22,18 @@ pub(super) struct Shadow(BTreeMap<ShardKey, Seen>);
 struct Seen {
     settings: Settings,
     version: u64,
-    /// Units that came in, less those taken out.
+    me: ShardNo,
+    /// Units that came in, less those taken out or sent on.
     stocked: i128,
+    /// What operators stocked.
+    total: i128,
     grants: Vec<Grant>,
     discarded: i128,
     is_ledger: bool,
     changes: BTreeMap<RequestId, (StockChange, i64)>,
+    sent: BTreeMap<ShardNo, u64>,
+    received: BTreeMap<ShardNo, u64>,
+    claim: Option<Claim>,
 }
 
 /// One grant, or one request that was forbidden.
@@ -58,25 +65,25 @@ pub(super) struct Seal<'a> {
 
 impl Shadow {
     pub(super) fn of(stripe: &Stripe) -> Self {
-        let seen = |shard: &Shard| {
+        let seen = |me: ShardNo, shard: &Shard| {
             let Header {
                 settings,
                 version,
                 counters,
                 ..
             } = &shard.header;
-            Seen::new(
-                *settings,
-                *version,
-                counters.available,
-                counters.supply.is_some(),
-            )
+            Seen {
+                stocked: counters.available.into(),
+                sent: counters.sent.clone(),
+                received: counters.received.clone(),
+                ..Seen::new(me, *settings, *version, counters.supply)
+            }
         };
         Self(
             stripe
                 .shards
                 .iter()
-                .map(|(key, shard)| (key.clone(), seen(shard)))
+                .map(|(key, shard)| (key.clone(), seen(key.shard, shard)))
                 .collect(),
         )
     }
@@ -91,8 +98,7 @@ impl Shadow {
                 },
                 ShardReply::Created,
             ) => {
-                let opening = supply.unwrap_or(0);
-                let seen = || Seen::new(*settings, *version, opening, supply.is_some());
+                let seen = || Seen::new(at.shard, *settings, *version, *supply);
                 self.0.entry(at.clone()).or_insert_with(seen);
                 Ok(())
             }
@@ -121,15 +127,21 @@ impl Shadow {
 }
 
 impl Seen {
-    fn new(settings: Settings, version: u64, opening: u64, is_ledger: bool) -> Self {
+    fn new(me: ShardNo, settings: Settings, version: u64, supply: Option<u64>) -> Self {
+        let opening = i128::from(supply.unwrap_or(0));
         Self {
             settings,
             version,
-            stocked: i128::from(opening),
+            me,
+            stocked: opening,
+            total: opening,
             grants: Vec::new(),
             discarded: 0,
-            is_ledger,
+            is_ledger: supply.is_some(),
             changes: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            received: BTreeMap::new(),
+            claim: None,
         }
     }
 
@@ -203,6 +215,12 @@ impl Seen {
 
     fn observe(&mut self, seal: &Seal<'_>) -> Result<(), String> {
         self.pass_time(seal.now);
+        self.see(seal)?;
+        self.hear(seal);
+        Ok(())
+    }
+
+    fn see(&mut self, seal: &Seal<'_>) -> Result<(), String> {
         match *seal.op {
             ShardOp::Reserve {
                 key,
@@ -214,7 +232,12 @@ impl Seen {
             | ShardOp::Return { key, .. }
             | ShardOp::Extend { key, .. }
             | ShardOp::Lookup { key } => self.handled(key, seal),
-            ShardOp::Change { request, change } => self.changed(request, change, seal),
+            ShardOp::Change {
+                request, change, ..
+            } => self.changed(request, change, seal),
+            ShardOp::Claim { claimant } => self.claimed(claimant, seal),
+            ShardOp::Lend { to, .. } => self.lent(to, seal),
+            ShardOp::Credit { from, sent } => self.credited(from, sent, seal),
             ShardOp::Configure { settings, version } => {
                 if version > self.version {
                     (self.settings, self.version) = (settings, version);

@@ -139,9 +139,15 @@ impl Seen {
                 let has = self.units_of(key.buyer, now);
                 max == limit && i128::from(units) == has && self.over_limit(key.buyer, asked, now)
             }
-            ShardReply::Short { available, held } => {
+            ShardReply::Short {
+                wanted,
+                available,
+                held,
+            } => {
                 let there = (i128::from(available), i128::from(held));
-                there == (self.available(now), self.held(now)) && self.short(asked, now)
+                there == (self.available(now), self.held(now))
+                    && wanted == u64::from(asked)
+                    && self.short(asked, now)
             }
             ShardReply::Full => seal.full,
             _ => false,
@@ -167,8 +173,11 @@ impl Seen {
         change: StockChange,
         seal: &Seal<'_>,
     ) -> Result<(), String> {
-        let (total, free) = (self.stocked, self.available(seal.now));
+        let (total, free) = (self.total, self.available(seal.now));
         let before = self.changes.get(&request).copied();
+        let ShardOp::Change { version: knows, .. } = *seal.op else {
+            return Err("not a change".into());
+        };
         let wanted = match change {
             StockChange::Adjust { delta, .. } => i128::from(delta),
             StockChange::SetTotal { total: to, .. } => i128::from(to) - total,
@@ -184,22 +193,30 @@ impl Seen {
                 replayed: false,
                 ..
             } => {
-                let partly = matches!(
-                    change,
-                    StockChange::Adjust {
-                        allow_partial: true,
-                        ..
-                    }
-                );
+                let partly = may_be_partial(seal.op);
                 let as_asked = i128::from(applied) == wanted;
                 self.stocked += i128::from(applied);
+                self.total += i128::from(applied);
                 self.changes.insert(request, (change, applied));
                 before.is_none()
+                    && knows <= self.version
+                    && !seal.full
+                    && self.settings.selling != Selling::Deleting
                     && self.available(seal.now) >= 0
                     && (as_asked || partly && i128::from(applied) == -free && -free > wanted)
             }
             ShardReply::Reused => before.is_some_and(|(earlier, _)| earlier != change),
-            ShardReply::Short { available, .. } => i128::from(available) == free && -wanted > free,
+            ShardReply::Short {
+                wanted: asked,
+                available,
+                ..
+            } => {
+                let short = i128::from(available) == free && -wanted > free;
+                short && i128::from(asked) == -wanted && !may_be_partial(seal.op)
+            }
+            ShardReply::OldSettings { version } => {
+                before.is_none() && version == self.version && knows > version
+            }
             ShardReply::TotalMismatch { total: is } => {
                 let believed = matches!(change, StockChange::SetTotal { expected, .. } if i128::from(expected) == total);
                 i128::from(is) == total && !believed
@@ -217,4 +234,19 @@ impl Seen {
         ensure!(truth, "not true: {free} of {total} are free");
         Ok(())
     }
+}
+
+/// A change that does what can be done, once stock was gathered for it.
+fn may_be_partial(op: &ShardOp) -> bool {
+    matches!(
+        op,
+        ShardOp::Change {
+            change: StockChange::Adjust {
+                allow_partial: true,
+                ..
+            },
+            gathered: true,
+            ..
+        }
+    )
 }
