@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use shards::embedded;
-use shards::ids::{BuyerId, ItemId, Quantity, RequestId, StripeNo};
-use shards::inventory::{Inventory, Receipt, Reserve, Reserved, Target};
-use shards::machine::{ItemSpec, Op, Reply, State, StoreIdentity};
-use shards::store::{Clock, Deadline, Pending, Store, StoreError, StoreStatus};
+use shards::hash;
+use shards::ids::{BuyerId, ItemId, Quantity, RequestId, ShardNo};
+use shards::inventory::{Inventory, ReadStock, Receipt, Reserve, Reserved, Target};
+use shards::machine::{ItemSpec, Op, Reply, State};
+use shards::store::{Clock, Store};
 use shards::time::Millis;
 
 /// A store of its own for each test.
@@ -79,39 +80,6 @@ impl Fixture for Embedded {
     }
 }
 
-/// A store that refuses one operation, the `at`-th from now, and is whole again
-/// afterwards.
-pub(crate) struct Refusing {
-    store: Arc<dyn Store>,
-    left: AtomicI64,
-}
-
-impl Refusing {
-    pub(crate) fn at(store: Arc<dyn Store>, at: i64) -> Self {
-        Self {
-            store,
-            left: AtomicI64::new(at),
-        }
-    }
-}
-
-impl Store for Refusing {
-    fn submit(&self, stripe: StripeNo, op: Op, deadline: Deadline) -> Pending {
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
-            return Pending::refused(StoreError::Overloaded);
-        }
-        self.store.submit(stripe, op, deadline)
-    }
-
-    fn identity(&self) -> StoreIdentity {
-        self.store.identity()
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.store.status()
-    }
-}
-
 pub(crate) fn item(id: &str) -> ItemId {
     ItemId::parse(id).unwrap()
 }
@@ -138,6 +106,29 @@ pub(crate) fn spec(initial_stock: u64) -> ItemSpec {
         retention_ms: None,
         initial_stock,
     }
+}
+
+/// The same over this many shards.
+pub(crate) fn sharded(shard_count: u32, initial_stock: u64) -> ItemSpec {
+    ItemSpec {
+        shard_count,
+        ..spec(initial_stock)
+    }
+}
+
+/// The `n`-th buyer of `sneaker` whose home is this shard of so many.
+pub(crate) fn buyer_at(store: &dyn Store, shard: u8, shards: u8, n: usize) -> String {
+    let key = store.identity().fingerprint_key;
+    let lives_there = |name: &String| {
+        let buyer = BuyerId::parse(name).unwrap();
+        let print = hash::fingerprint(&key, &item("sneaker"), &buyer);
+        hash::home_shard(print, shards) == ShardNo(shard)
+    };
+    (0..)
+        .map(|i| format!("buyer-{i}"))
+        .filter(lives_there)
+        .nth(n)
+        .unwrap()
 }
 
 /// Creates the item `sneaker`.
@@ -191,12 +182,15 @@ pub(crate) fn state(receipt: &Receipt) -> State {
 
 /// Available, held, sold.
 pub(crate) async fn stock(server: &Inventory) -> (u64, u64, u64) {
-    let stock = server.stock(&item("sneaker"), None).await.unwrap();
+    let stock = server
+        .stock(&item("sneaker"), ReadStock::Twice, None)
+        .await
+        .unwrap();
     (stock.available, stock.held, stock.sold)
 }
 
 /// Asks the store itself.
 pub(crate) async fn raw(store: &dyn Store, op: Op) -> Reply {
-    let stripe = shards::hash::catalog_stripe(&item("sneaker"));
+    let stripe = hash::catalog_stripe(&item("sneaker"));
     store.submit(stripe, op, None).await.unwrap()
 }

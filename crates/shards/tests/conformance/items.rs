@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use shards::ids::{Generation, ShardKey, ShardNo};
 use shards::inventory::{
-    AuditLevel, Error, Inventory, Reserved, SalePhase, Verdict, spec as terms,
+    AuditLevel, Error, Inventory, ReadStock, Reserved, SalePhase, Verdict, spec as terms,
 };
 use shards::machine::{CatalogOp, Life, NewEntry, Op, Selling, ShardOp};
 use shards::store::StoreError;
 
-use crate::fixture::{
-    Fixture, Refusing, ask, create, granted, item, raw, request, reserve, spec, stock,
-};
+use crate::fixture::{Fixture, ask, create, granted, item, raw, request, reserve, spec, stock};
+use crate::wrapped::Refusing;
 
 pub(crate) async fn a_repeated_create_finds_its_item(fixture: impl Fixture) {
     let server = fixture.server();
@@ -55,7 +54,14 @@ pub(crate) async fn a_create_left_behind_is_finished_by_whoever_meets_it(fixture
 
         let server = fixture.server();
         match n {
-            0 => assert_eq!(server.stock(&id, None).await.unwrap().available, 7),
+            0 => assert_eq!(
+                server
+                    .stock(&id, ReadStock::Twice, None)
+                    .await
+                    .unwrap()
+                    .available,
+                7
+            ),
             1 => assert_eq!(server.sweep().await.unwrap().resumed, 1),
             _ => {
                 server
@@ -65,7 +71,14 @@ pub(crate) async fn a_create_left_behind_is_finished_by_whoever_meets_it(fixture
             }
         }
         assert_eq!(server.item(&id, None).await.unwrap().life, Life::Live);
-        assert_eq!(server.stock(&id, None).await.unwrap().available, 7);
+        assert_eq!(
+            server
+                .stock(&id, ReadStock::Twice, None)
+                .await
+                .unwrap()
+                .available,
+            7
+        );
     }
 }
 
@@ -113,7 +126,14 @@ pub(crate) async fn a_procedure_cut_short_is_an_unknown_outcome(fixture: impl Fi
             .create_item(id.clone(), spec(5), request(0), None)
             .await
             .unwrap();
-        assert_eq!(whole.stock(&id, None).await.unwrap().available, 5);
+        assert_eq!(
+            whole
+                .stock(&id, ReadStock::Twice, None)
+                .await
+                .unwrap()
+                .available,
+            5
+        );
     }
     assert!(
         matches!(creates[0], Err(Error::Store(StoreError::Overloaded))),
@@ -183,7 +203,11 @@ pub(crate) async fn closing_is_final(fixture: impl Fixture) {
     assert_eq!(refused, Err(Error::ItemClosed(id.clone())));
     assert_eq!(reserve(&server, "ann", 1, 1).await, Reserved::SaleEnded);
     assert_eq!(
-        server.stock(&id, None).await.unwrap().phase,
+        server
+            .stock(&id, ReadStock::Twice, None)
+            .await
+            .unwrap()
+            .phase,
         SalePhase::Ended
     );
 }

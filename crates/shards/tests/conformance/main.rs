@@ -9,10 +9,16 @@
     reason = "tests; clippy's own exemption covers functions marked as tests only"
 )]
 
+mod deletion;
 mod fixture;
 mod items;
+mod judge;
+mod many_shards;
+mod procedures;
 mod reservations;
+mod sale;
 mod store;
+mod wrapped;
 
 use fixture::{Embedded, Fixture};
 
@@ -65,6 +71,42 @@ macro_rules! all_behaviours {
                 sold_units_come_back_once,
                 a_purged_reservations_ids_are_new,
                 a_sale_sells_exactly_what_it_has,
+            }
+            many_shards {
+                new_stock_is_dealt_out,
+                more_than_any_shard_has_but_not_more_than_all_have,
+                a_hopeless_request_moves_nothing_and_costs_others_nothing,
+                refusals_share_their_looks,
+                stock_at_home_costs_one_operation_and_one_shard_costs_no_look,
+                of_two_who_want_each_others_units_one_gets_them,
+                a_late_confirm_finds_units_on_other_shards,
+                what_is_taken_away_is_gathered_first,
+                what_is_under_way_is_carried_on_by_whoever_meets_it,
+                a_look_is_shared_only_with_those_who_came_before_it_began,
+                a_shard_that_is_away_is_no_refusal_and_is_not_asked_again_at_once,
+                a_lender_that_lost_its_tail_freezes_its_stripe_alone,
+                one_shard_by_default_where_there_is_one_master,
+            }
+            procedures {
+                creating,
+                pausing,
+                adding_and_dealing,
+                gathering_and_taking,
+                reserving_what_lies_elsewhere,
+                deleting,
+                failing_to_delete,
+            }
+            sale {
+                over_1_shard,
+                over_2_shards,
+                over_8_shards,
+                over_64_shards,
+                with_stock_taken_away_in_the_middle,
+            }
+            deletion {
+                a_deleted_item_is_gone_and_its_name_can_be_used_again,
+                held_units_keep_an_item_unless_forced,
+                while_a_deletion_is_under_way_nothing_is_granted,
             }
         }
     };

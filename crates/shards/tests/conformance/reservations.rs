@@ -1,7 +1,9 @@
 //! Reserve and what follows it, over a store.
 
 use shards::ids::{BuyerId, Quantity, RequestId};
-use shards::inventory::{AuditLevel, Error, Reserved, Return, SalePhase, Target, Verdict};
+use shards::inventory::{
+    AuditLevel, Error, ReadStock, Reserved, Return, SalePhase, Target, Verdict,
+};
 use shards::machine::State;
 
 use crate::fixture::{
@@ -71,7 +73,11 @@ pub(crate) async fn a_lapsed_hold_is_free_at_once(fixture: impl Fixture) {
         }
     );
     assert_eq!(
-        server.stock(&item("sneaker"), None).await.unwrap().phase,
+        server
+            .stock(&item("sneaker"), ReadStock::Twice, None)
+            .await
+            .unwrap()
+            .phase,
         SalePhase::AllHeld
     );
     fixture.advance_ms(1);

@@ -61,6 +61,7 @@ fn confirm(n: u32) -> Op {
     op(ShardOp::Confirm {
         key: key(n),
         late: LateConfirm::Refuse,
+        version: 0,
     })
 }
 
@@ -115,6 +116,7 @@ pub(crate) async fn operations_of_one_stripe_run_in_the_order_in_which_they_were
     assert_eq!(
         replies[2],
         ShardReply::Short {
+            wanted: 1,
             available: 0,
             held: 1
         }
