@@ -10,9 +10,9 @@ use proto::v1::inventory_service_client::InventoryServiceClient;
 use proto::v1::{
     AdjustStockRequest, AdjustStockResponse, AuditItemRequest, AuditItemResponse, AuditLevel,
     AuditVerdict, CancelRequest, CancelResponse, ConfirmRequest, ConfirmResponse,
-    CreateItemRequest, ExtendRequest, ExtendResponse, GetReservationRequest,
-    GetReservationResponse, GetStockRequest, Item, ReservationKey, ReserveRequest, ReserveResponse,
-    Stock, StockConsistency,
+    CreateItemRequest, DeleteItemRequest, DeleteItemResponse, ExtendRequest, ExtendResponse,
+    GetReservationRequest, GetReservationResponse, GetStockRequest, Item, ReservationKey,
+    ReserveRequest, ReserveResponse, Stock, StockConsistency,
 };
 use tonic::{Response, Status};
 use tonic_health::pb::health_client::HealthClient;
@@ -28,7 +28,11 @@ const CREATE_REQUEST: &str = "5a1e0000-0000-4000-8000-000000000001";
 
 /// A caller of one server. Clones share the connection.
 #[derive(Clone, Debug)]
-pub struct Shop(Wire);
+pub struct Shop {
+    wire: Wire,
+    /// Shards of the items that it creates, where they do not say.
+    shards: u32,
+}
 
 /// An item of this id, with the service's own settings.
 pub fn item(id: &str) -> Item {
@@ -59,12 +63,21 @@ pub fn instant(timestamp: Option<&Timestamp>) -> Instant {
 
 impl Shop {
     pub(crate) fn at(address: &str) -> Self {
-        Self(Wire::to(address))
+        Self {
+            wire: Wire::to(address),
+            shards: 0,
+        }
+    }
+
+    /// The same, whose items lie on this many shards.
+    #[must_use]
+    pub fn over_shards(self, shards: u32) -> Self {
+        Self { shards, ..self }
     }
 
     /// The connection itself.
     pub fn wire(&self) -> Wire {
-        self.0.clone()
+        self.wire.clone()
     }
 
     /// All calls of the data plane.
@@ -83,7 +96,10 @@ impl Shop {
     }
 
     /// Creates an item; it must succeed.
-    pub async fn create(&self, item: Item, stock: i64) -> Item {
+    pub async fn create(&self, mut item: Item, stock: i64) -> Item {
+        if item.shard_count == 0 {
+            item.shard_count = self.shards;
+        }
         let request = CreateItemRequest {
             item: Some(item),
             initial_stock: Some(stock),
@@ -160,6 +176,16 @@ impl Shop {
             ..AdjustStockRequest::default()
         };
         self.admin().adjust_stock(request).await
+    }
+
+    /// `DeleteItem`.
+    pub async fn delete(&self, item: &str, force: bool) -> Reply<DeleteItemResponse> {
+        let request = DeleteItemRequest {
+            item_id: item.into(),
+            force,
+            expected_version: 0,
+        };
+        self.admin().delete_item(request).await
     }
 
     /// The stock, read from the store; it must succeed.

@@ -10,9 +10,9 @@
 
 use e2e::{Failure, Ids, Server, Shop, failure, holdfast, item};
 use proto::v1::{
-    BatchCancelRequest, BatchConfirmRequest, BatchGetReservationsRequest, DeleteItemRequest,
-    ExplainReserveRequest, ListReservationsRequest, ListStripesRequest, ReleaseStripeRequest,
-    ReserveStreamRequest, UpdateItemRequest, WatchStockRequest,
+    BatchCancelRequest, BatchConfirmRequest, BatchGetReservationsRequest, ExplainReserveRequest,
+    ListReservationsRequest, ListStripesRequest, ReleaseStripeRequest, ReserveStreamRequest,
+    UpdateItemRequest, WatchStockRequest,
 };
 use tokio_stream::once;
 use tonic::{Code, Response, Status, Streaming};
@@ -34,7 +34,6 @@ async fn all(shop: &Shop, request: ReserveStreamRequest) -> Vec<Failure> {
                 .await,
         ),
         failure(admin.update_item(UpdateItemRequest::default()).await),
-        failure(admin.delete_item(DeleteItemRequest::default()).await),
         failure(
             admin
                 .explain_reserve(ExplainReserveRequest::default())

@@ -320,6 +320,7 @@ async fn reservation_ids(world: World) {
         mut server,
         shop,
         mut ids,
+        ..
     } = world;
     shop.create(item("it"), 10).await;
     let key = ids.key("it");

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use client::Target;
 use e2e::{Shop, failure, item, millis, ok};
 use prost_types::{Duration, Timestamp};
 use proto::v1::{
-    CloseItemRequest, CreateItemRequest, Item, ItemState, ListItemsRequest, ListItemsResponse,
-    PauseItemRequest, ResumeItemRequest,
+    CloseItemRequest, CreateItemRequest, DeleteItemRequest, Item, ItemState, ListItemsRequest,
+    ListItemsResponse, PauseItemRequest, ReserveOutcome, ResumeItemRequest,
 };
 use tokio::task::JoinSet;
 use tonic::{Code, Response, Status};
@@ -26,6 +27,10 @@ pub(crate) fn rows() -> Vec<Row> {
         row(
             "pause, resume, close, delete twice; pause or resume a closed one",
             change_twice,
+        ),
+        row(
+            "delete with units held, without / with `force`; reserve or update while a deletion is under way",
+            delete,
         ),
         row(
             "page token from elsewhere; page size negative / enormous",
@@ -154,8 +159,6 @@ async fn create_badly(World { shop, .. }: World) {
     for (bad, field) in table {
         failure(shop.admin().create_item(bad).await).names(&[field]);
     }
-    // Items with several shards come with a later version.
-    failure(shop.admin().create_item(request(shards(2), 1)).await).names(&["item.shard_count"]);
     // All that is broken is named at once.
     let bad = CreateItemRequest {
         request_id: String::new(),
@@ -189,7 +192,7 @@ async fn create_badly(World { shop, .. }: World) {
         }),
         display_name: "x".repeat(256),
         max_units_per_reservation: 1_000_000,
-        shard_count: 1,
+        shard_count: 64,
         ..it()
     };
     ok(shop.admin().create_item(request(bounds, TOTAL_MAX)).await);
@@ -259,6 +262,70 @@ async fn change_twice(World { shop, .. }: World) {
         reason: "x".repeat(257),
     };
     failure(shop.admin().pause_item(long).await).names(&["reason"]);
+    for _ in 0..2 {
+        ok(shop.delete("it", false).await);
+    }
+    failure(pause(&shop, "it").await).is(Code::NotFound, "ITEM_NOT_FOUND");
+}
+
+async fn delete(World { shop, mut ids, .. }: World) {
+    shop.create(item("it"), 5).await;
+    let held = ids.key("it");
+    let id = ok(shop.reserve(&held, 2).await)
+        .reservation
+        .unwrap()
+        .reservation_id;
+    let refused = failure(shop.delete("it", false).await);
+    refused.is(Code::FailedPrecondition, "UNITS_HELD");
+    assert_eq!(refused.metadata["held_units"], "2");
+    // It sells on.
+    ok(shop.reserve(&ids.key("it"), 1).await);
+    assert_eq!(shop.units("it").await, [2, 3, 0]);
+    let stale = DeleteItemRequest {
+        item_id: "it".into(),
+        force: true,
+        expected_version: 1,
+    };
+    let refused = failure(shop.admin().delete_item(stale).await);
+    refused.is(Code::FailedPrecondition, "VERSION_MISMATCH");
+    let negative = DeleteItemRequest {
+        item_id: String::new(),
+        force: true,
+        expected_version: -1,
+    };
+    failure(shop.admin().delete_item(negative).await).names(&["item_id", "expected_version"]);
+
+    // While it goes nothing is granted; once it is gone nothing is known.
+    let mut crowd = JoinSet::new();
+    for _ in 0..100 {
+        let (shop, key) = (shop.clone(), ids.key("it"));
+        crowd.spawn(async move { shop.reserve(&key, 1).await });
+    }
+    ok(shop.delete("it", true).await);
+    for reply in crowd.join_all().await {
+        match reply {
+            Ok(reply) => assert_ne!(reply.get_ref().outcome(), ReserveOutcome::SaleEnded),
+            refused @ Err(_) => {
+                let refused = failure(refused);
+                if refused.code == Code::NotFound {
+                    refused.is(Code::NotFound, "ITEM_NOT_FOUND");
+                } else {
+                    refused.is(Code::FailedPrecondition, "ITEM_DELETING");
+                }
+            }
+        }
+    }
+    failure(shop.reserve(&held, 2).await).is(Code::NotFound, "ITEM_NOT_FOUND");
+    // The name can be used again; it is another item.
+    shop.create(item("it"), 7).await;
+    assert_eq!(shop.units("it").await, [7, 0, 0]);
+    let former = failure(shop.confirm(Target::Id(id)).await);
+    former.is(Code::NotFound, "RESERVATION_NOT_FOUND");
+    let again = ok(shop.reserve(&held, 3).await);
+    assert_eq!(
+        (again.outcome(), again.replayed),
+        (ReserveOutcome::Reserved, false)
+    );
 }
 
 async fn page(shop: &Shop, size: i32, token: &str, prefix: &str) -> ListItemsResponse {

@@ -34,26 +34,38 @@ use libtest_mimic::{Arguments, Trial};
 enum Store {
     /// In a directory of its own.
     Embedded,
+    /// The same, each item over three shards.
+    EmbeddedShards,
 }
 
 impl Store {
-    const ALL: [Self; 1] = [Self::Embedded];
+    const ALL: [Self; 2] = [Self::Embedded, Self::EmbeddedShards];
 
     fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::EmbeddedShards => "embedded, 3 shards",
         }
     }
 
     async fn serve(self) -> Server {
         match self {
-            Self::Embedded => Setup::new(holdfast!()).start().await,
+            Self::Embedded | Self::EmbeddedShards => Setup::new(holdfast!()).start().await,
+        }
+    }
+
+    /// A caller whose items lie as this store's do.
+    fn shop(self, server: &Server) -> Shop {
+        match self {
+            Self::Embedded => server.shop(),
+            Self::EmbeddedShards => server.shop().over_shards(3),
         }
     }
 }
 
 /// What a check works with: a server of its own, and no items yet.
 struct World {
+    store: Store,
     server: Server,
     shop: Shop,
     ids: Ids,
@@ -63,7 +75,8 @@ impl World {
     async fn on(store: Store) -> Self {
         let server = store.serve().await;
         Self {
-            shop: server.shop(),
+            store,
+            shop: store.shop(&server),
             server,
             ids: Ids::seeded(),
         }
@@ -74,7 +87,7 @@ impl World {
         self.server.kill_9();
         let server = self.server.restart().await;
         Self {
-            shop: server.shop(),
+            shop: self.store.shop(&server),
             server,
             ..self
         }

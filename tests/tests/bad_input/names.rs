@@ -1,7 +1,7 @@
 //! Ids and quantities that break their rules, on every rpc that takes them.
 
 use client::Target;
-use e2e::{Failure, Shop, failure, item, millis};
+use e2e::{Failure, Shop, failure, item, millis, ok};
 use proto::v1::reserve_result::Result as ReserveEntry;
 use proto::v1::stock_result::Result as StockEntry;
 use proto::v1::{
@@ -119,7 +119,7 @@ async fn in_a_batch(shop: &Shop, item_id: String) -> Failure {
         .inventory()
         .batch_reserve(BatchReserveRequest { requests })
         .await;
-    let reply = e2e::ok(reply).results;
+    let reply = ok(reply).results;
     let [
         Some(ReserveEntry::Response(before)),
         Some(ReserveEntry::Error(status)),
@@ -140,7 +140,7 @@ async fn in_a_stock_batch(shop: &Shop, item_id: String) -> Failure {
         item_ids: vec!["it".into(), item_id.clone(), "it".into()],
         ..BatchGetStockRequest::default()
     };
-    let results = e2e::ok(shop.inventory().batch_get_stock(request).await).results;
+    let results = ok(shop.inventory().batch_get_stock(request).await).results;
     assert_eq!(results[1].item_id, item_id);
     let [
         Some(StockEntry::Stock(_)),
@@ -188,6 +188,9 @@ async fn unknown_item(World { shop, .. }: World) {
         failure.is(Code::NotFound, "ITEM_NOT_FOUND");
         assert_eq!(failure.metadata["item_id"], "nothing");
     }
+    for force in [false, true] {
+        ok(shop.delete("nothing", force).await);
+    }
     // Not there a thousand times does not mean that it can never be.
     shop.create(item("nothing"), 1).await;
     assert_eq!(shop.units("nothing").await, [1, 0, 0]);
@@ -225,7 +228,7 @@ async fn quantities(World { shop, .. }: World) {
             quantity,
             ..good()
         };
-        let reply = e2e::ok(shop.inventory().reserve(request).await);
+        let reply = ok(shop.inventory().reserve(request).await);
         assert_eq!(reply.outcome(), ReserveOutcome::Reserved);
     }
     // All that is broken is named at once.
@@ -252,7 +255,7 @@ async fn buyer_ids(World { shop, .. }: World) {
             buyer_id: good_one.into(),
             ..good()
         };
-        e2e::ok(shop.inventory().reserve(request).await);
+        ok(shop.inventory().reserve(request).await);
         assert_eq!(shop.units("it").await, [10 - held, held, 0]);
     }
 }
@@ -287,12 +290,12 @@ async fn request_ids(World { shop, .. }: World) {
         };
         failure(shop.admin().create_item(create).await).names(&["request_id"]);
     }
-    let first = e2e::ok(shop.inventory().reserve(good()).await);
+    let first = ok(shop.inventory().reserve(good()).await);
     let upper = ReserveRequest {
         request_id: plain.to_uppercase(),
         ..good()
     };
-    let again = e2e::ok(shop.inventory().reserve(upper).await);
+    let again = ok(shop.inventory().reserve(upper).await);
     assert!(again.replayed);
     let id = |reply: proto::v1::ReserveResponse| reply.reservation.unwrap().reservation_id;
     assert_eq!(id(first), id(again));

@@ -18,6 +18,10 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         row("more units than are left", more_than_are_left),
         row(
+            "more units than any one shard has, but not than all have",
+            more_than_any_shard_has,
+        ),
+        row(
             "before the start, after the end, paused, closed",
             not_on_sale,
         ),
@@ -101,6 +105,23 @@ async fn more_than_are_left(World { shop, mut ids, .. }: World) {
     let no = ok(shop.reserve(&ids.key("empty"), 1).await);
     refused(&no, ReserveOutcome::SoldOut);
     assert_eq!((no.available_units, no.held_units), (Some(0), Some(0)));
+    shop.assert_sound("it").await;
+}
+
+async fn more_than_any_shard_has(World { shop, mut ids, .. }: World) {
+    let spread = Item {
+        shard_count: 8,
+        ..item("it")
+    };
+    let made = shop.create(spread, 20).await;
+    assert_eq!(made.shard_count, 8);
+    for (quantity, left) in [(15, 5), (4, 1), (1, 0)] {
+        let reply = ok(shop.reserve(&ids.key("it"), quantity).await);
+        assert_eq!(reply.outcome(), ReserveOutcome::Reserved);
+        assert_eq!(shop.units("it").await, [left, 20 - left, 0]);
+    }
+    let no = ok(shop.reserve(&ids.key("it"), 1).await);
+    refused(&no, ReserveOutcome::SoldOut);
     shop.assert_sound("it").await;
 }
 

@@ -76,6 +76,7 @@ async fn data_directory(world: World) {
         mut server,
         shop,
         mut ids,
+        ..
     } = world;
     shop.create(item("it"), 100).await;
     for _ in 0..50 {

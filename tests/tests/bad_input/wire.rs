@@ -103,6 +103,7 @@ async fn no_time(
         server,
         shop,
         mut ids,
+        ..
     }: World,
 ) {
     shop.create(item("it"), 1_000).await;
@@ -151,6 +152,7 @@ async fn caller_gone(
         server,
         shop,
         mut ids,
+        ..
     }: World,
 ) {
     const CALLS: u32 = 100;

@@ -51,7 +51,19 @@ fn items() -> Vec<(i64, Item)> {
         max_units_per_buyer: 3,
         ..item("limited")
     };
+    // Stock under way from one shard to another when the server dies.
+    let spread = |id| Item {
+        shard_count: 5,
+        ..item(id)
+    };
+    let spread_short = Item {
+        item_id: "spread-short".into(),
+        shard_count: 5,
+        ..short.clone()
+    };
     vec![
+        (60, spread("spread")),
+        (200, spread_short),
         (100_000, item("plenty")),
         (40, item("scarce")),
         (100_000, short),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics::{Gauge, Unit};
+use metrics::{Counter, Gauge, Unit};
 use shards::inventory::Inventory;
 
 use crate::connection::Load;
@@ -10,6 +10,9 @@ use crate::connection::Load;
 const BUILD_INFO: &str = "holdfast_build_info";
 const CONNECTIONS: &str = "holdfast_connections";
 const STRIPES: &str = "holdfast_stripes";
+const LOOKS: &str = "holdfast_looks_total";
+const TRANSFERS: &str = "holdfast_transfers_total";
+const TRANSFERRED_UNITS: &str = "holdfast_transferred_units_total";
 
 /// Tells which version this is.
 pub(super) fn tell_build() {
@@ -25,6 +28,9 @@ pub(super) struct Gauges {
     serving: Gauge,
     unavailable: Gauge,
     frozen: Gauge,
+    looks: Counter,
+    transfers: Counter,
+    transferred_units: Counter,
 }
 
 impl Gauges {
@@ -36,6 +42,21 @@ impl Gauges {
             Unit::Count,
             "Stripes of the store by what they do: serve, not answer, or wait for an operator."
         );
+        metrics::describe_counter!(
+            LOOKS,
+            Unit::Count,
+            "Looks at all shards of an item, each of two readings, that this server took."
+        );
+        metrics::describe_counter!(
+            TRANSFERS,
+            Unit::Count,
+            "Times that this server moved stock from one shard to another."
+        );
+        metrics::describe_counter!(
+            TRANSFERRED_UNITS,
+            Unit::Count,
+            "Units that this server moved from one shard to another."
+        );
         let stripes = |state: &'static str| metrics::gauge!(STRIPES, "state" => state);
         Self {
             inventory,
@@ -44,6 +65,9 @@ impl Gauges {
             serving: stripes("serving"),
             unavailable: stripes("unavailable"),
             frozen: stripes("frozen"),
+            looks: metrics::counter!(LOOKS),
+            transfers: metrics::counter!(TRANSFERS),
+            transferred_units: metrics::counter!(TRANSFERRED_UNITS),
         }
     }
 
@@ -55,6 +79,10 @@ impl Gauges {
         self.serving.set(f64::from(store.serving_stripes));
         self.unavailable.set(f64::from(store.unavailable_stripes));
         self.frozen.set(f64::from(store.frozen_stripes));
+        let moved = self.inventory.figures();
+        self.looks.absolute(moved.looks);
+        self.transfers.absolute(moved.transfers);
+        self.transferred_units.absolute(moved.transferred_units);
     }
 }
 

@@ -132,7 +132,6 @@ async fn rpcs_of_later_versions_are_unimplemented() {
     );
     come_later!(admin:
         update_item UpdateItemRequest,
-        delete_item DeleteItemRequest,
         explain_reserve ExplainReserveRequest,
         list_reservations ListReservationsRequest,
         list_stripes ListStripesRequest,
