@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::log::{Log, Told};
 use self::sale::Sale;
-use self::server::Server;
+use self::server::{Server, Work};
 use self::show::Show;
 use self::verdict::{Evidence, Verdict};
 use crate::exit::Exit;
@@ -48,6 +48,11 @@ pub(crate) struct DemoArgs {
     /// Buyers who rush for them
     #[arg(long, value_name = "NUMBER", default_value = "5000")]
     pub(crate) buyers: NonZeroU32,
+
+    /// Shards that the stock is spread over, 1 to 64
+    #[arg(long, value_name = "NUMBER", default_value = "8",
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) shards: u32,
 
     /// What the buyers do is drawn from this number [default: a new one, which
     /// is printed]
@@ -85,13 +90,14 @@ struct Report {
     verdict: Verdict,
     sale: Arc<Sale>,
     audit: AuditVerdict,
+    work: Work,
 }
 
 impl Report {
     fn print(&self, format: Format) -> Result<Exit, Failure> {
         let log = self.sale.log();
         let text = match format {
-            Format::Text => show::verdict_text(&self.verdict, &log, self.audit_name()),
+            Format::Text => show::verdict_text(&self.verdict, &log, self.work, self.audit_name()),
             Format::Json => json!({
                 "sound": self.verdict.failures.is_empty(),
                 "seed": self.seed,
@@ -102,6 +108,9 @@ impl Report {
                 "acknowledged_and_lost": self.verdict.lost,
                 "duplicates_replayed": self.verdict.duplicates_replayed,
                 "refusals": log.refused,
+                "looks": self.work.looks,
+                "transfers": self.work.transfers,
+                "transferred_units": self.work.units,
                 "reserve_p50_us": log.latency(0.5).as_micros(),
                 "reserve_p99_us": log.latency(0.99).as_micros(),
                 "audit": self.audit_name(),
@@ -138,7 +147,9 @@ async fn demo(args: &DemoArgs) -> Result<Report, Failure> {
         .map_err(cannot_run)?;
     let mut show = Show::new(units);
     show.say(&format!(
-        "{units} units, {} buyers, at most {} each; seed {seed}\nserver {} at {}, its store in {}",
+        "{units} units on {} shards, {} buyers, at most {} each; seed {seed}\nserver {} at {}, its \
+         store in {}",
+        args.shards,
         args.buyers,
         plan::LIMIT,
         server.pid(),
@@ -148,12 +159,14 @@ async fn demo(args: &DemoArgs) -> Result<Report, Failure> {
 
     let log = Log::new().ok_or_else(|| Failure::local("cannot make a histogram"))?;
     let sale = Arc::new(Sale::new(connect(&server.address)?, log));
-    sale.open(units).await.map_err(Failure::from)?;
-    let in_time = sell(args, seed, &sale, &mut server, &mut show).await?;
+    sale.open(units, args.shards).await.map_err(Failure::from)?;
+    let mut work = Work::default();
+    let in_time = sell(args, seed, &sale, &mut server, &mut show, &mut work).await?;
     show.end();
 
     let audit = sale.audit().await.map_err(Failure::from)?;
     let states = sale.states().await.map_err(Failure::from)?;
+    work += server.work().await;
     server.stop().await.map_err(cannot_run)?;
     let mut verdict = verdict::judge(&Evidence {
         stocked: units,
@@ -172,6 +185,7 @@ async fn demo(args: &DemoArgs) -> Result<Report, Failure> {
         verdict,
         audit: audit.verdict(),
         sale,
+        work,
     })
 }
 
@@ -183,6 +197,7 @@ async fn sell(
     sale: &Arc<Sale>,
     server: &mut Server,
     show: &mut Show,
+    work: &mut Work,
 ) -> Result<bool, Failure> {
     let (units, buyers) = (u64::from(args.units.get()), u64::from(args.buyers.get()));
     let opening = Instant::now();
@@ -195,6 +210,7 @@ async fn sell(
         let half_way = sale.log().units(Told::Confirmed) * 2 >= units || sale.done() * 2 >= buyers;
         if to_be_killed && half_way {
             to_be_killed = false;
+            *work += server.work().await;
             kill(server, show, opening).await?;
         }
         if sale.done() == buyers && sale.held().await.is_ok_and(|held| held == 0) {

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 /// Units that one buyer may hold or have bought.
-pub(super) const LIMIT: u32 = 2;
+pub(super) const LIMIT: u32 = 4;
 /// How long a hold lasts: short enough that the abandoned ones come back
 /// while the sale goes on.
 pub(super) const HOLD_TTL: Duration = Duration::from_secs(3);
@@ -58,7 +58,12 @@ fn buyer(n: u32, random: &mut StdRng) -> Buyer {
     Buyer {
         id: format!("buyer-{n}"),
         arrives: RUSH.mul_f64(late.powf(1.3)),
-        quantity: if random.random_bool(0.2) { 2 } else { 1 },
+        quantity: match random.random_range(0..100) {
+            0..60 => 1,
+            60..82 => 2,
+            82..92 => 3,
+            _ => LIMIT,
+        },
         presses_twice: random.random_bool(0.15),
         then: match random.random_range(0..100) {
             0..60 => Then::Pay,

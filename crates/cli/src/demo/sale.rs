@@ -51,11 +51,12 @@ impl Sale {
     }
 
     /// Puts the units on sale.
-    pub(super) async fn open(&self, units: u64) -> Result<(), Error> {
+    pub(super) async fn open(&self, units: u64, shards: u32) -> Result<(), Error> {
         let item = Item {
             item_id: ITEM.to_owned(),
             display_name: "Demo sneaker".to_owned(),
             hold_ttl: prost_types::Duration::try_from(HOLD_TTL).ok(),
+            shard_count: shards,
             max_units_per_buyer: LIMIT,
             ..Item::default()
         };

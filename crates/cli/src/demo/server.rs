@@ -7,7 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -24,6 +25,8 @@ pub(super) struct Server {
     _stdout: BufReader<ChildStdout>,
     /// Where it listens, as `http://host:port`.
     pub address: String,
+    /// Where its metrics are, as `host:port`.
+    metrics: String,
 }
 
 impl Server {
@@ -44,7 +47,7 @@ impl Server {
         let mut child = command
             .args(["serve", "--output", "json", "--log", "warn"])
             // Nobody watches it, and a real server may have that port.
-            .args(["--http-listen", "off", "--listen", listen])
+            .args(["--http-listen", "127.0.0.1:0", "--listen", listen])
             .arg("--data-dir")
             .arg(data_dir)
             .stdin(Stdio::null())
@@ -62,16 +65,26 @@ impl Server {
             .map_err(|_| {
                 io::Error::other(format!("the server said nothing for {START_TIME_MAX:?}"))
             })??;
-        let address = serde_json::from_str::<Value>(&line)
-            .ok()
-            .and_then(|said| said["addr"].as_str().map(str::to_owned))
-            .ok_or_else(|| io::Error::other("the server did not start: see its message above"))?;
+        let said = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        let (Some(address), Some(metrics)) = (said["addr"].as_str(), said["http_addr"].as_str())
+        else {
+            let why = "the server did not start: see its message above";
+            return Err(io::Error::other(why));
+        };
         Ok(Self {
             data_dir: data_dir.to_owned(),
             child,
             _stdout: stdout,
-            address,
+            address: address.to_owned(),
+            metrics: metrics.trim_start_matches("http://").to_owned(),
         })
+    }
+
+    /// What it has done so far between shards. Nothing, if it does not say.
+    pub(super) async fn work(&self) -> Work {
+        let page = timeout(STOP_TIME_MAX, read_page(&self.metrics, "/metrics")).await;
+        let page = page.unwrap_or_else(|_| Ok(String::new()));
+        Work::read(&page.unwrap_or_default())
     }
 
     /// The process id, for people.
@@ -96,5 +109,68 @@ impl Server {
             .await
             .map_err(|_| io::Error::other("the server did not end"))?
             .map(drop)
+    }
+}
+
+/// What servers did to bring stock to those who decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    /// Looks at all shards.
+    pub looks: u64,
+    /// Times that stock was moved.
+    pub transfers: u64,
+    /// Units that were moved.
+    pub units: u64,
+}
+
+impl Work {
+    /// From a page of metrics.
+    fn read(page: &str) -> Self {
+        let value = |name: &str| {
+            page.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        Self {
+            looks: value("holdfast_looks_total "),
+            transfers: value("holdfast_transfers_total "),
+            units: value("holdfast_transferred_units_total "),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.looks += other.looks;
+        self.transfers += other.transfers;
+        self.units += other.units;
+    }
+}
+
+/// The server closes after its answer, so reading to the end is all it takes.
+async fn read_page(address: &str, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await?;
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_read_from_metrics() {
+        let page = "# TYPE holdfast_looks_total counter\nholdfast_looks_total 12\n\
+                    holdfast_transfers_total 3\nholdfast_transferred_units_total 40\n";
+        let work = Work {
+            looks: 12,
+            transfers: 3,
+            units: 40,
+        };
+        assert_eq!(Work::read(page), work);
+        assert_eq!(Work::read(""), Work::default());
     }
 }

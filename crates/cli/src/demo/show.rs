@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::log::{Log, Told};
+use super::server::Work;
 use super::verdict::Verdict;
 
 /// How often the bar is drawn, and how often a line is written.
@@ -79,7 +80,7 @@ impl Show {
 }
 
 /// The verdict, for people.
-pub(super) fn verdict_text(verdict: &Verdict, log: &Log, audit: &str) -> String {
+pub(super) fn verdict_text(verdict: &Verdict, log: &Log, work: Work, audit: &str) -> String {
     let row = |name: &str, value: &str| format!("  {name:<26}{value:>12}\n");
     let mut text = format!(
         "Verdict: {}\n\n",
@@ -102,6 +103,9 @@ pub(super) fn verdict_text(verdict: &Verdict, log: &Log, audit: &str) -> String 
             count(log.units(Told::Granted) + log.units(Told::Expired)),
         ),
         ("refusals", count(log.refusals())),
+        ("looks at all shards", count(work.looks)),
+        ("transfers between shards", count(work.transfers)),
+        ("units transferred", count(work.units)),
         ("Reserve p50", ms(log.latency(0.5))),
         ("Reserve p99", ms(log.latency(0.99))),
         ("audit of every record", audit.to_owned()),
