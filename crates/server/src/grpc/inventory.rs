@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use proto::v1;
 use proto::v1::inventory_service_server::InventoryService;
 use shards::inventory::{Error, Inventory};
@@ -10,9 +9,10 @@ use shards::store::Deadline;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::batch::{all_at_once, each};
 use super::call::{Outcome, deadline_of};
 use super::decisions::Decisions;
-use super::problem::{Problem, in_entry};
+use super::problem::Problem;
 use super::requests::StockWish;
 use super::{answer, comes_later, replies, requests};
 
@@ -31,6 +31,7 @@ impl Service {
         }
     }
 
+    /// One Reserve, alone or as an entry of a batch.
     async fn decide(
         &self,
         request: &v1::ReserveRequest,
@@ -46,22 +47,38 @@ impl Service {
         reply
     }
 
-    async fn decide_entry(
+    async fn confirm_one(
         &self,
-        index: usize,
-        request: &v1::ReserveRequest,
+        request: &v1::ConfirmRequest,
         deadline: Deadline,
-    ) -> v1::ReserveResult {
-        use v1::reserve_result::Result as Entry;
-        let entry = match self.decide(request, deadline).await {
-            Ok(reply) => Entry::Response(reply),
-            Err(error) => {
-                Entry::Error(Problem::from(in_entry(error, "requests", index)).into_rpc())
-            }
-        };
-        v1::ReserveResult {
-            result: Some(entry),
-        }
+    ) -> Result<v1::ConfirmResponse, Error> {
+        let target = requests::target(&self.inventory, request.target.as_ref())?;
+        let confirmed = self.inventory.confirm(&target, request.reacquire, deadline);
+        Ok(replies::confirmed(&confirmed.await?))
+    }
+
+    async fn cancel_one(
+        &self,
+        request: &v1::CancelRequest,
+        deadline: Deadline,
+    ) -> Result<v1::CancelResponse, Error> {
+        let target = requests::target(&self.inventory, request.target.as_ref())?;
+        let receipt = self.inventory.cancel(&target, deadline).await?;
+        Ok(v1::CancelResponse {
+            reservation: Some(replies::reservation(&receipt)),
+        })
+    }
+
+    async fn get_one(
+        &self,
+        request: &v1::GetReservationRequest,
+        deadline: Deadline,
+    ) -> Result<v1::GetReservationResponse, Error> {
+        let target = requests::target(&self.inventory, request.target.as_ref())?;
+        let receipt = self.inventory.reservation(&target, deadline).await?;
+        Ok(v1::GetReservationResponse {
+            reservation: Some(replies::reservation(&receipt)),
+        })
     }
 
     async fn stock_entry(
@@ -78,7 +95,7 @@ impl Service {
         };
         let entry = match read.await {
             Ok(stock) => Entry::Stock(replies::stock(&stock, wish.detail)),
-            Err(error) => Entry::Error(Problem::from(error).into_rpc()),
+            Err(error) => Entry::Error(Problem::from(error).into()),
         };
         v1::StockResult {
             result: Some(entry),
@@ -105,16 +122,9 @@ impl InventoryService for Service {
         request: Request<v1::BatchReserveRequest>,
     ) -> Result<Response<v1::BatchReserveResponse>, Status> {
         let deadline = deadline_of(&request);
-        let entries = request.into_inner().requests;
-        answer(requests::batch(entries.len()))?;
-        // Each is queued before any is waited for: one commit for all.
-        let decisions = entries
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| self.decide_entry(index, entry, deadline));
-        Ok(Response::new(v1::BatchReserveResponse {
-            results: join_all(decisions).await,
-        }))
+        let decide = |entry| self.decide(entry, deadline);
+        let results = each(&request.get_ref().requests, decide).await?;
+        Ok(Response::new(v1::BatchReserveResponse { results }))
     }
 
     async fn confirm(
@@ -122,14 +132,17 @@ impl InventoryService for Service {
         request: Request<v1::ConfirmRequest>,
     ) -> Result<Response<v1::ConfirmResponse>, Status> {
         let deadline = deadline_of(&request);
-        let request = request.into_inner();
-        let confirmed = async {
-            let target = requests::target(&self.inventory, request.target.as_ref())?;
-            self.inventory
-                .confirm(&target, request.reacquire, deadline)
-                .await
-        };
-        answer(confirmed.await.map(|receipt| replies::confirmed(&receipt)))
+        answer(self.confirm_one(request.get_ref(), deadline).await)
+    }
+
+    async fn batch_confirm(
+        &self,
+        request: Request<v1::BatchConfirmRequest>,
+    ) -> Result<Response<v1::BatchConfirmResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let confirm = |entry| self.confirm_one(entry, deadline);
+        let results = each(&request.get_ref().requests, confirm).await?;
+        Ok(Response::new(v1::BatchConfirmResponse { results }))
     }
 
     async fn cancel(
@@ -137,14 +150,17 @@ impl InventoryService for Service {
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let deadline = deadline_of(&request);
-        let request = request.into_inner();
-        let cancelled = async {
-            let target = requests::target(&self.inventory, request.target.as_ref())?;
-            self.inventory.cancel(&target, deadline).await
-        };
-        answer(cancelled.await.map(|receipt| v1::CancelResponse {
-            reservation: Some(replies::reservation(&receipt)),
-        }))
+        answer(self.cancel_one(request.get_ref(), deadline).await)
+    }
+
+    async fn batch_cancel(
+        &self,
+        request: Request<v1::BatchCancelRequest>,
+    ) -> Result<Response<v1::BatchCancelResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let cancel = |entry| self.cancel_one(entry, deadline);
+        let results = each(&request.get_ref().requests, cancel).await?;
+        Ok(Response::new(v1::BatchCancelResponse { results }))
     }
 
     async fn extend(
@@ -166,14 +182,17 @@ impl InventoryService for Service {
         request: Request<v1::GetReservationRequest>,
     ) -> Result<Response<v1::GetReservationResponse>, Status> {
         let deadline = deadline_of(&request);
-        let request = request.into_inner();
-        let found = async {
-            let target = requests::target(&self.inventory, request.target.as_ref())?;
-            self.inventory.reservation(&target, deadline).await
-        };
-        answer(found.await.map(|receipt| v1::GetReservationResponse {
-            reservation: Some(replies::reservation(&receipt)),
-        }))
+        answer(self.get_one(request.get_ref(), deadline).await)
+    }
+
+    async fn batch_get_reservations(
+        &self,
+        request: Request<v1::BatchGetReservationsRequest>,
+    ) -> Result<Response<v1::BatchGetReservationsResponse>, Status> {
+        let deadline = deadline_of(&request);
+        let get = |entry| self.get_one(entry, deadline);
+        let results = each(&request.get_ref().requests, get).await?;
+        Ok(Response::new(v1::BatchGetReservationsResponse { results }))
     }
 
     async fn get_stock(
@@ -204,7 +223,7 @@ impl InventoryService for Service {
             .enumerate()
             .map(|(index, item_id)| self.stock_entry(index, item_id, wish, deadline));
         Ok(Response::new(v1::BatchGetStockResponse {
-            results: join_all(readings).await,
+            results: all_at_once(readings).await,
         }))
     }
 
@@ -215,20 +234,6 @@ impl InventoryService for Service {
         _: Request<Streaming<v1::ReserveStreamRequest>>,
     ) -> Result<Response<Self::ReserveStreamStream>, Status> {
         comes_later("ReserveStream")
-    }
-
-    async fn batch_confirm(
-        &self,
-        _: Request<v1::BatchConfirmRequest>,
-    ) -> Result<Response<v1::BatchConfirmResponse>, Status> {
-        comes_later("BatchConfirm")
-    }
-
-    async fn batch_cancel(
-        &self,
-        _: Request<v1::BatchCancelRequest>,
-    ) -> Result<Response<v1::BatchCancelResponse>, Status> {
-        comes_later("BatchCancel")
     }
 
     async fn return_units(
@@ -243,13 +248,6 @@ impl InventoryService for Service {
         answer(returned.await.map(|receipt| v1::ReturnUnitsResponse {
             reservation: Some(replies::reservation(&receipt)),
         }))
-    }
-
-    async fn batch_get_reservations(
-        &self,
-        _: Request<v1::BatchGetReservationsRequest>,
-    ) -> Result<Response<v1::BatchGetReservationsResponse>, Status> {
-        comes_later("BatchGetReservations")
     }
 
     type WatchStockStream = Empty<Result<v1::WatchStockResponse, Status>>;

@@ -1,7 +1,7 @@
 //! The contract over gRPC. All that knows tonic is in this folder.
 //!
 //! - `inventory`, `admin`: the two services: read the request, ask the
-//!   inventory, write the answer.
+//!   inventory, write the answer; `batch`: many requests in one call.
 //! - `fields`, `requests`: the one place that checks what comes in; `replies`:
 //!   the one place that writes what goes out; `problem`: the one place that
 //!   says which error is which status.
@@ -10,6 +10,7 @@
 //! - `health`, `reflection`: what every gRPC server should answer.
 
 mod admin;
+mod batch;
 mod call;
 mod decisions;
 mod fields;

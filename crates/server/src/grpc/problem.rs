@@ -223,26 +223,6 @@ impl Problem {
         )
     }
 
-    /// The google.rpc form, as batches carry it.
-    pub(super) fn into_rpc(self) -> pb::Status {
-        let info = pb::ErrorInfo {
-            reason: self.reason.to_owned(),
-            domain: DOMAIN.to_owned(),
-            metadata: self
-                .values
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        };
-        let mut details = vec![any(ErrorInfo::TYPE_URL, &info)];
-        details.extend(self.more);
-        pb::Status {
-            code: self.code.into(),
-            message: self.message,
-            details,
-        }
-    }
-
     fn trailers(&self) -> MetadataMap {
         let mut trailers = MetadataMap::new();
         let pushback = match self.retry {
@@ -328,12 +308,34 @@ impl From<Error> for Problem {
     }
 }
 
+/// The google.rpc form, as batches carry it.
+impl From<Problem> for pb::Status {
+    fn from(problem: Problem) -> Self {
+        let info = pb::ErrorInfo {
+            reason: problem.reason.to_owned(),
+            domain: DOMAIN.to_owned(),
+            metadata: problem
+                .values
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        };
+        let mut details = vec![any(ErrorInfo::TYPE_URL, &info)];
+        details.extend(problem.more);
+        Self {
+            code: problem.code.into(),
+            message: problem.message,
+            details,
+        }
+    }
+}
+
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
         let trailers = problem.trailers();
         let code = problem.code;
         let reason = Reason(problem.reason);
-        let rpc = problem.into_rpc();
+        let rpc = pb::Status::from(problem);
         let details = rpc.encode_to_vec();
         let mut status =
             Self::with_details_and_metadata(code, rpc.message, details.into(), trailers);

@@ -125,9 +125,6 @@ async fn rpcs_of_later_versions_are_unimplemented() {
         )+};
     }
     come_later!(inventory:
-        batch_confirm BatchConfirmRequest,
-        batch_cancel BatchCancelRequest,
-        batch_get_reservations BatchGetReservationsRequest,
         watch_stock WatchStockRequest,
     );
     come_later!(admin:

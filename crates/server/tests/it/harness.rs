@@ -16,10 +16,13 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{RpcStatusExt as _, StatusExt as _, pb};
 
 /// Longer than anything here takes on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is true of one shard and of several is tried on these.
+pub(crate) const SHARD_COUNTS: [u32; 2] = [1, 4];
 
 /// A client of the data plane.
 pub(crate) type Inventory = InventoryServiceClient<Channel>;
@@ -204,6 +207,14 @@ pub(crate) fn item(id: &str) -> v1::Item {
     }
 }
 
+/// An item over this many shards.
+pub(crate) fn sharded(id: &str, shard_count: u32) -> v1::Item {
+    v1::Item {
+        shard_count,
+        ..item(id)
+    }
+}
+
 pub(crate) fn key(item: &str, buyer: &str, number: u64) -> v1::ReservationKey {
     v1::ReservationKey {
         item_id: item.to_owned(),
@@ -225,6 +236,32 @@ pub(crate) fn reason(status: &Status) -> (Code, String) {
         .unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
     assert_eq!(info.domain, "holdfast");
     (status.code(), info.reason)
+}
+
+/// An error inside a reply.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EntryFailure {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
+    pub(crate) fields: Vec<String>,
+}
+
+/// Takes an entry's error apart; fails if it has no `ErrorInfo` of ours.
+pub(crate) fn entry_failure(status: &pb::Status) -> EntryFailure {
+    let info = status
+        .get_details_error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "holdfast");
+    let broken = status.get_details_bad_request();
+    EntryFailure {
+        code: Code::from_i32(status.code),
+        reason: info.reason,
+        fields: broken
+            .into_iter()
+            .flat_map(|broken| broken.field_violations)
+            .map(|violation| violation.field)
+            .collect(),
+    }
 }
 
 /// The paths of an invalid request's broken fields.

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod batches;
 mod drain;
 mod harness;
 mod http;
