@@ -225,9 +225,22 @@ impl AdminService for Service {
 
     async fn update_item(
         &self,
-        _: Request<v1::UpdateItemRequest>,
+        request: Request<v1::UpdateItemRequest>,
     ) -> Result<Response<v1::UpdateItemResponse>, Status> {
-        comes_later("UpdateItem")
+        let deadline = deadline_of(&request);
+        let ask = requests::update_item(request.get_ref()).map_err(Problem::from)?;
+        let item = self
+            .procedure(|inventory| async move {
+                let expected = ask.expected_version;
+                let entry = inventory
+                    .update_item(&ask.item, &ask.edits, expected, deadline)
+                    .await?;
+                let (item, version, reason) = (&entry.item, entry.version, ask.reason);
+                tracing::info!(%item, version, reason, "an item's settings were changed");
+                Ok(entry)
+            })
+            .await?;
+        Ok(Response::new(v1::UpdateItemResponse { item }))
     }
 
     async fn set_stock(

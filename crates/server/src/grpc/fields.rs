@@ -121,6 +121,15 @@ impl Fields {
         known
     }
 
+    /// The version that an item must have; 0 is any.
+    pub(super) fn expected_version(&mut self, value: i64) -> Option<u64> {
+        let version = u64::try_from(value).ok();
+        if version.is_none() {
+            self.breaks("expected_version", "must not be negative (0 means any)");
+        }
+        version
+    }
+
     /// As many entries as a batch may have.
     pub(super) fn batch(&mut self, field: &str, len: usize, max: usize) {
         if len == 0 || len > max {

@@ -277,6 +277,9 @@ impl From<Error> for Problem {
                     .with("item_id", &item)
                     .with("version", &version)
             }
+            Error::LimitNotTracked(item) => {
+                Self::new(FailedPrecondition, "LIMIT_NOT_TRACKED", message).with("item_id", &item)
+            }
             Error::UnitsHeld { units } => {
                 Self::new(FailedPrecondition, "UNITS_HELD", message).with("held_units", &units)
             }

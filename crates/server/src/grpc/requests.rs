@@ -8,6 +8,10 @@ use shards::machine::{ItemSpec, Selling};
 
 use super::fields::Fields;
 
+mod update;
+
+pub(super) use update::update_item;
+
 /// Most entries of a batch.
 const BATCH_LEN_MAX: usize = 512;
 /// Most items of a stock reading, and of one that reads every shard.
@@ -368,14 +372,11 @@ pub(super) struct DeleteItem {
 pub(super) fn delete_item(request: &v1::DeleteItemRequest) -> Result<DeleteItem, Error> {
     let mut fields = Fields::default();
     let item = fields.item_id("item_id", &request.item_id);
-    let version = u64::try_from(request.expected_version).ok();
-    if version.is_none() {
-        fields.breaks("expected_version", "must not be negative (0 means any)");
-    }
-    fields.finish(item.zip(version).map(|(item, version)| DeleteItem {
+    let expected = fields.expected_version(request.expected_version);
+    fields.finish(item.zip(expected).map(|(item, expected)| DeleteItem {
         item,
         force: request.force,
-        expected_version: (version > 0).then_some(version),
+        expected_version: (expected > 0).then_some(expected),
     }))
 }
 

@@ -128,7 +128,6 @@ async fn rpcs_of_later_versions_are_unimplemented() {
         watch_stock WatchStockRequest,
     );
     come_later!(admin:
-        update_item UpdateItemRequest,
         explain_reserve ExplainReserveRequest,
         list_reservations ListReservationsRequest,
         list_stripes ListStripesRequest,

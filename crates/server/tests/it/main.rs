@@ -16,4 +16,5 @@ mod http;
 mod items;
 mod reflection;
 mod reservations;
+mod updates;
 mod wire;

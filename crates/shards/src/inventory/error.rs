@@ -65,6 +65,12 @@ pub enum Error {
         /// Its version.
         version: u64,
     },
+    /// The item never counted its buyers.
+    #[error(
+        "item {0} was created without max_units_per_buyer and never counted its buyers: it cannot \
+         have a limit; create another item with one"
+    )]
+    LimitNotTracked(ItemId),
     /// Units of the item are held.
     #[error("{units} units are held: wait until they are confirmed or back, or say force")]
     UnitsHeld {

@@ -288,7 +288,7 @@ impl Inventory {
     /// Records new terms under the next version, then has every shard work by
     /// it. `edit` may run again when somebody else was faster; `None` says that
     /// the entry is as wished, and only what is unfinished is finished.
-    async fn change_terms(
+    pub(super) async fn change_terms(
         &self,
         item: &ItemId,
         deadline: Deadline,

@@ -2,8 +2,9 @@
 //! items, shards and procedures; knows neither the wire nor how a store works.
 //!
 //! - `reservations`: reserve, confirm, cancel, extend, return, get.
-//! - `items`: create, list, pause, resume, close, delete; every procedure can be
-//!   started again from the catalog entry, by any server.
+//! - `items`, `update`, `deletion`: create, list, pause, resume, close, change,
+//!   delete; every procedure can be started again from the catalog entry, by any
+//!   server.
 //! - `rounds`, `lookout`: a request's way to its decision over many shards.
 //! - `stock`, `audit`: reading and changing stock, and proving it.
 //! - `sweep`: what ends by itself.
@@ -20,6 +21,7 @@ pub mod spec;
 mod stock;
 mod sweep;
 mod types;
+mod update;
 mod view;
 
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use std::time::Duration;
 
 pub use error::Error;
 pub use rounds::Figures;
-pub use spec::FieldError;
+pub use spec::{Edit, Edits, FieldError};
 pub use sweep::Swept;
 pub use types::{
     Audit, AuditLevel, ItemPage, ReadStock, Receipt, Recount, Reserve, Reserved, Return, SalePhase,

@@ -18,6 +18,7 @@ mod procedures;
 mod reservations;
 mod sale;
 mod store;
+mod updates;
 mod wrapped;
 
 use fixture::{Embedded, Fixture};
@@ -107,6 +108,13 @@ macro_rules! all_behaviours {
                 a_deleted_item_is_gone_and_its_name_can_be_used_again,
                 held_units_keep_an_item_unless_forced,
                 while_a_deletion_is_under_way_nothing_is_granted,
+            }
+            updates {
+                a_change_binds_on_every_shard,
+                a_repeat_of_an_applied_change_finds_the_item,
+                a_shard_that_is_away_obeys_before_it_sells,
+                buyers_are_counted_from_creation_on_or_never,
+                updating,
             }
         }
     };

@@ -24,7 +24,7 @@ enum Finisher {
 /// and each time has somebody finish it. `prepare` makes the item, `run` is the
 /// procedure, `check` says whether it is as if it had been carried out (`true`)
 /// or as if it had never been asked for (`false`).
-async fn stop_after_each_step<F: Fixture>(
+pub(crate) async fn stop_after_each_step<F: Fixture>(
     fixture: &F,
     prepare: impl AsyncFn(&Inventory),
     run: impl AsyncFn(&Inventory) -> Result<(), Error>,
