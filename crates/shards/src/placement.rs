@@ -26,7 +26,9 @@ impl Masters {
         }
     }
 
-    fn of(&self, stripe: StripeNo) -> u16 {
+    /// The number of the master of this stripe.
+    #[must_use]
+    pub fn of(&self, stripe: StripeNo) -> u16 {
         self.of_stripe
             .get(usize::from(stripe.0))
             .copied()

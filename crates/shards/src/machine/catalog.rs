@@ -335,7 +335,11 @@ fn change(
     }
 }
 
-fn list(entries: &BTreeMap<ItemId, Entry>, after: Option<&ItemId>, limit: u32) -> CatalogReply {
+pub(super) fn list(
+    entries: &BTreeMap<ItemId, Entry>,
+    after: Option<&ItemId>,
+    limit: u32,
+) -> CatalogReply {
     use std::ops::Bound::{Excluded, Unbounded};
     let mut rest = entries.range((after.map_or(Unbounded, Excluded), Unbounded));
     let page = rest

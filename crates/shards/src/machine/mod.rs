@@ -7,7 +7,9 @@
 //! - [`ops`]: what can be asked, what is answered; [`record`]: what is
 //!   remembered of a request; [`settings`]: what operators set.
 //! - `reserve`, `after`, `stock`, `sweep`, `transfer`: the operations of a shard.
-//! - [`catalog`]: which items exist; [`stripe`]: the batch, the guard.
+//! - [`list`]: reading many reservations.
+//! - [`catalog`]: which items exist; [`stripe`]: the batch, the guard;
+//!   [`guard`]: freezing and releasing a stripe.
 //! - [`check`]: the invariants as code.
 //!
 //! Rules that are easily missed:
@@ -25,6 +27,8 @@
 mod after;
 pub mod catalog;
 pub mod check;
+pub mod guard;
+pub mod list;
 pub mod ops;
 pub mod record;
 mod reserve;
@@ -39,6 +43,8 @@ pub mod transfer;
 
 pub use catalog::{CatalogOp, CatalogReply, Deletion, Entry, ItemSpec, Life, NewEntry, Terms};
 pub use check::Violation;
+pub use guard::{StripeOp, StripeReply, Visit};
+pub use list::{Cursor, LIST_LOOKS_MAX};
 pub use ops::{Claim, Claimant, Counters, LateConfirm, Reading, RecordSums, ShardOp, ShardReply};
 pub use record::{Adjustment, Record, Reservation, ReturnRecord, State, StockChange};
 pub use settings::{SaleNow, Selling, Settings};

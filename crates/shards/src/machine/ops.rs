@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Reservation, StockChange};
+use super::list::Cursor;
+use super::record::{Reservation, State, StockChange};
 use super::settings::Settings;
-use crate::ids::{Quantity, RecordKey, RequestId, ShardNo, TOTAL_MAX};
+use crate::ids::{Fingerprint, Quantity, RecordKey, RequestId, ShardNo, TOTAL_MAX};
 use crate::time::Millis;
 
 /// An operation of one shard.
@@ -115,6 +116,15 @@ pub enum ShardOp {
         /// What it has sent, ever.
         sent: u64,
     },
+    /// ⚔ Part of the release of a frozen stripe: books as sent what another
+    /// shard has received beyond what this one knows to have sent. Of a stripe
+    /// that serves, and with 0, it only reads.
+    Reconcile {
+        /// The other shard.
+        peer: ShardNo,
+        /// What that one has received from this one, ever.
+        received: u64,
+    },
     /// Makes the shard; nothing else does. Harmless when it is there.
     Create {
         /// Settings.
@@ -139,6 +149,26 @@ pub enum ShardOp {
         after: Option<RecordKey>,
         /// Most records to recount; 0 = only the header.
         limit: u32,
+    },
+    /// Reads reservations as they are now, in an order of the store's own.
+    /// Changes nothing. At least once, perhaps twice, it meets each that is
+    /// there from the first page to the last.
+    List {
+        /// Go on from here; `None` = from the beginning.
+        after: Option<Cursor>,
+        /// Most reservations to answer with. The work is bounded apart from it,
+        /// so there may be fewer, or none, and yet more to come.
+        limit: u32,
+        /// Only this buyer's.
+        buyer: Option<Fingerprint>,
+        /// Only those in one of these states; empty = all.
+        states: Vec<State>,
+    },
+    /// Reads what a Reserve of this buyer would be decided by; lapsed holds are
+    /// given back first.
+    Explain {
+        /// The buyer.
+        buyer: Fingerprint,
     },
 }
 
@@ -280,6 +310,29 @@ pub enum ShardReply {
     Credited {
         /// Received from it, ever.
         received: u64,
+    },
+    /// What it has sent to the other shard is at least what that one received.
+    Reconciled {
+        /// Units that it could not take from its stock: booked as surplus now.
+        surplus: u64,
+        /// What it has itself received from the other shard, ever.
+        received: u64,
+    },
+    /// Some reservations.
+    Listed {
+        /// As they are now.
+        reservations: Vec<(RecordKey, Reservation)>,
+        /// Where to go on; `None` = that was all.
+        next: Option<Cursor>,
+    },
+    /// What a Reserve would be decided by.
+    Explained {
+        /// The counters.
+        reading: Box<Reading>,
+        /// Units that the buyer has; `None` if they are not counted.
+        buyer_units: Option<u64>,
+        /// The store is nearly full: it would be refused in the end.
+        full: bool,
     },
     /// Queue entries were worked off.
     Swept {

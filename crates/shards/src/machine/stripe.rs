@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, CatalogOp, CatalogReply, Entry};
+use super::guard::{StripeOp, StripeReply};
+use super::list::Listing;
 use super::ops::{ShardOp, ShardReply};
 use super::shard::{Batch, Shard, ShardChanges, Turn};
 use super::transfer::{Loan, TailLost};
@@ -60,6 +62,8 @@ pub enum Op {
     Shard(ShardKey, ShardOp),
     /// Of its part of the catalog.
     Catalog(CatalogOp),
+    /// Of the stripe as a whole.
+    Stripe(StripeOp),
 }
 
 /// The answer to an [`Op`].
@@ -69,6 +73,8 @@ pub enum Reply {
     Shard(ShardReply),
     /// Of the catalog.
     Catalog(CatalogReply),
+    /// Of the stripe as a whole.
+    Stripe(StripeReply),
     /// ⚔ The stripe is frozen: nothing was done.
     Frozen(Freeze),
 }
@@ -147,7 +153,7 @@ impl Stripe {
             self.freeze(stamp, reason);
             changed = true;
         }
-        let was_frozen = self.guard.frozen.is_some();
+        let mut evidence = self.guard.frozen.is_some();
         let before = (!holds(Rule::BatchIsAFold)).then(|| self.clone());
         let mut replies = Vec::with_capacity(ops.len());
         for op in &ops {
@@ -156,6 +162,7 @@ impl Stripe {
                 _ => self.apply(op, stamp, &mut batch, changes),
             };
             changed |= touched;
+            evidence &= self.guard.frozen.is_some();
             replies.push(match &before {
                 Some(before) => {
                     before
@@ -167,7 +174,7 @@ impl Stripe {
             });
         }
         // Of a frozen stripe they stay as evidence.
-        for op in ops.iter().filter(|_| !was_frozen) {
+        for op in ops.iter().filter(|_| !evidence) {
             if let Op::Shard(key, _) = op
                 && let Some(shard) = self.shards.get_mut(key)
             {
@@ -223,6 +230,7 @@ impl Stripe {
                 changes.catalog.extend(touched);
                 (Reply::Catalog(reply), changed)
             }
+            Op::Stripe(op) => self.apply_to_stripe(op, changes),
             Op::Shard(key, op) => {
                 let (applied, changed) = self.apply_to_shard(key, op, batch, changes);
                 match applied {
@@ -250,6 +258,7 @@ impl Stripe {
         batch: &mut Batch,
         changes: &mut Changes,
     ) -> (Result<ShardReply, TailLost>, bool) {
+        let frozen = self.guard.frozen.is_some();
         let (reply, changed) = match (op, self.shards.get_mut(key)) {
             (ShardOp::Create { .. }, Some(_)) => (ShardReply::Created, false),
             (
@@ -276,6 +285,9 @@ impl Stripe {
                 (ShardReply::sold_out(*quantity), false)
             }
             (_, None) => (ShardReply::Missing, false),
+            (ShardOp::Reconcile { peer, .. }, Some(shard)) if !frozen => {
+                (shard.reconciled(*peer), false)
+            }
             (op, Some(shard)) => {
                 let changes = match changes.shards.get_mut(key) {
                     Some(changes) => changes,
@@ -298,12 +310,17 @@ impl Stripe {
 
 impl Op {
     /// Whether it is carried out on a frozen stripe too: an item can be changed
-    /// and deleted though one of its shards waits for an operator.
+    /// and deleted though one of its shards waits for an operator, who has to
+    /// be able to do something about it.
     fn runs_frozen(&self) -> bool {
-        matches!(
-            self,
-            Self::Shard(_, ShardOp::Configure { .. } | ShardOp::Delete)
-        )
+        match self {
+            Self::Shard(_, op) => matches!(
+                op,
+                ShardOp::Configure { .. } | ShardOp::Delete | ShardOp::Reconcile { .. }
+            ),
+            Self::Catalog(_) => false,
+            Self::Stripe(_) => true,
+        }
     }
 }
 
@@ -353,6 +370,7 @@ impl Turn<'_> {
                 });
             }
             ShardOp::Credit { from, sent } => self.credit(from, sent),
+            ShardOp::Reconcile { peer, received } => self.reconcile(peer, received),
             ShardOp::Configure { settings, version } => self.configure(settings, version),
             ShardOp::Inspect { after, limit } => {
                 let (sums, next) = self.shard.recount(after, limit);
@@ -362,6 +380,18 @@ impl Turn<'_> {
                     next,
                 }
             }
+            ShardOp::List {
+                ref after,
+                limit,
+                buyer,
+                ref states,
+            } => self.list(Listing {
+                after: after.as_ref(),
+                limit,
+                buyer,
+                states,
+            }),
+            ShardOp::Explain { buyer } => self.explain(buyer),
             // Both are the stripe's: they make and remove what a turn is on.
             ShardOp::Create { .. } => ShardReply::Created,
             ShardOp::Delete => ShardReply::Deleted,

@@ -229,6 +229,9 @@ impl Model {
             ShardOp::Expire { .. } | ShardOp::Purge { .. } | ShardOp::Inspect { .. } => {
                 ShardReply::Again
             }
+            ShardOp::List { .. } | ShardOp::Explain { .. } | ShardOp::Reconcile { .. } => {
+                ShardReply::Again
+            }
             ShardOp::Create { .. } | ShardOp::Delete => unreachable!("handled above"),
             ShardOp::Claim { claimant } => self.claim(claimant, now),
             ShardOp::Unclaim { claimant } => {
