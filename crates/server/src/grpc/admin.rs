@@ -277,29 +277,72 @@ impl AdminService for Service {
 
     async fn explain_reserve(
         &self,
-        _: Request<v1::ExplainReserveRequest>,
+        request: Request<v1::ExplainReserveRequest>,
     ) -> Result<Response<v1::ExplainReserveResponse>, Status> {
-        comes_later("ExplainReserve")
+        let deadline = deadline_of(&request);
+        let explained = async {
+            let ask = requests::explain_reserve(request.get_ref())?;
+            self.inventory.explain_reserve(&ask, deadline).await
+        };
+        answer(explained.await.map(replies::explained))
     }
 
     async fn list_reservations(
         &self,
-        _: Request<v1::ListReservationsRequest>,
+        request: Request<v1::ListReservationsRequest>,
     ) -> Result<Response<v1::ListReservationsResponse>, Status> {
-        comes_later("ListReservations")
+        let deadline = deadline_of(&request);
+        let request = request.get_ref();
+        let listed = async {
+            let ask = requests::list_reservations(request)?;
+            let (size, token) = (ask.page_size, &request.page_token);
+            self.inventory
+                .list_reservations(&ask.wanted, size, token, deadline)
+                .await
+        };
+        answer(listed.await.map(|page| v1::ListReservationsResponse {
+            reservations: page.reservations.iter().map(replies::reservation).collect(),
+            next_page_token: page.next_page_token,
+        }))
     }
 
     async fn list_stripes(
         &self,
-        _: Request<v1::ListStripesRequest>,
+        request: Request<v1::ListStripesRequest>,
     ) -> Result<Response<v1::ListStripesResponse>, Status> {
-        comes_later("ListStripes")
+        let deadline = deadline_of(&request);
+        let listed = async {
+            let ask = requests::list_stripes(request.get_ref())?;
+            let all = self.inventory.stripes(ask.item.as_ref(), deadline).await?;
+            let mut stripes: Vec<_> = all.into_iter().map(replies::stripe).collect();
+            stripes.retain(|stripe| ask.states.is_empty() || ask.states.contains(&stripe.state()));
+            Ok(v1::ListStripesResponse { stripes })
+        };
+        answer(listed.await)
     }
 
     async fn release_stripe(
         &self,
-        _: Request<v1::ReleaseStripeRequest>,
+        request: Request<v1::ReleaseStripeRequest>,
     ) -> Result<Response<v1::ReleaseStripeResponse>, Status> {
-        comes_later("ReleaseStripe")
+        let deadline = deadline_of(&request);
+        let ask = requests::release_stripe(request.get_ref()).map_err(Problem::from)?;
+        let requests::ReleaseStripe {
+            stripe,
+            freeze_id,
+            reason,
+        } = ask;
+        let released = self
+            .to_its_end(|inventory| async move {
+                let released = inventory
+                    .release_stripe(stripe, freeze_id, deadline)
+                    .await?;
+                if let Some(surplus) = released.surplus {
+                    tracing::warn!(%stripe, reason, surplus, "an operator released a stripe");
+                }
+                Ok(released)
+            })
+            .await?;
+        Ok(Response::new(replies::released(released)))
     }
 }

@@ -121,6 +121,15 @@ impl Fields {
         known
     }
 
+    /// How much of a listing is wanted; the inventory clamps it.
+    pub(super) fn page_size(&mut self, value: i32) -> Option<u32> {
+        let size = u32::try_from(value).ok();
+        if size.is_none() {
+            self.breaks("page_size", "must not be negative");
+        }
+        size
+    }
+
     /// The version that an item must have; 0 is any.
     pub(super) fn expected_version(&mut self, value: i64) -> Option<u64> {
         let version = u64::try_from(value).ok();

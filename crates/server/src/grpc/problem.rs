@@ -192,7 +192,7 @@ impl Problem {
                 reason: _,
             } => Self::new(Code::Unavailable, "DATA_LOSS_SUSPECTED", message)
                 .with("stripe", stripe)
-                .with("freeze_id", &format!("{freeze_id:016x}"))
+                .with("freeze_id", &self::freeze_id(*freeze_id))
                 .retry(Retry::Never),
             StoreError::Overloaded => {
                 let pause = SHED_PAUSE + rand::random_range(Duration::ZERO..SHED_PAUSE);
@@ -304,6 +304,11 @@ impl From<Error> for Problem {
                     .with("stripe", &stripe)
                     .retry(Retry::Never)
             }
+            Error::OtherFreeze { stripe, freeze_id } => {
+                Self::new(FailedPrecondition, "FREEZE_ID_MISMATCH", message)
+                    .with("stripe", &stripe)
+                    .with("freeze_id", &self::freeze_id(freeze_id))
+            }
             Error::StoreFull => Self::new(ResourceExhausted, "STORE_FULL", message),
             Error::Store(error) => Self::of_the_store(&error),
             Error::Unexpected(what) => Self::defect(&what),
@@ -345,6 +350,11 @@ impl From<Problem> for Status {
         status.set_source(Arc::new(reason));
         status
     }
+}
+
+/// A freeze's name as callers see it.
+pub(super) fn freeze_id(id: u64) -> String {
+    format!("{id:016x}")
 }
 
 fn any(type_url: &str, message: &impl prost::Message) -> Any {

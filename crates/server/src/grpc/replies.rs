@@ -11,6 +11,10 @@ use shards::time::Millis;
 
 use super::requests::StockDetail;
 
+mod support;
+
+pub(super) use support::{explained, released, stripe};
+
 pub(super) fn reserved(decision: Reserved) -> v1::ReserveResponse {
     use v1::ReserveOutcome as Outcome;
     let mut reply = v1::ReserveResponse::default();

@@ -8,8 +8,12 @@ use shards::machine::{ItemSpec, Selling};
 
 use super::fields::Fields;
 
+mod support;
 mod update;
 
+pub(super) use support::{
+    ReleaseStripe, explain_reserve, list_reservations, list_stripes, release_stripe,
+};
 pub(super) use update::update_item;
 
 /// Most entries of a batch.
@@ -17,8 +21,6 @@ const BATCH_LEN_MAX: usize = 512;
 /// Most items of a stock reading, and of one that reads every shard.
 const STOCK_BATCH_LEN_MAX: usize = 256;
 const STRONG_BATCH_LEN_MAX: usize = 16;
-/// Most items of a page; more is clamped.
-const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// The oneof `target`, which each request has as a type of its own.
 #[derive(Clone, Copy, Debug)]
@@ -264,10 +266,7 @@ pub(super) struct ListItems {
 
 pub(super) fn list_items(request: &v1::ListItemsRequest) -> Result<ListItems, Error> {
     let mut fields = Fields::default();
-    let page_size = u32::try_from(request.page_size).ok();
-    if page_size.is_none() {
-        fields.breaks("page_size", "must not be negative");
-    }
+    let page_size = fields.page_size(request.page_size);
     let mut states = Vec::new();
     for (index, state) in request.states.iter().enumerate() {
         let field = format!("states[{index}]");
@@ -280,10 +279,7 @@ pub(super) fn list_items(request: &v1::ListItemsRequest) -> Result<ListItems, Er
             None => {}
         }
     }
-    fields.finish(page_size.map(|size| ListItems {
-        states,
-        page_size: size.min(PAGE_SIZE_MAX),
-    }))
+    fields.finish(page_size.map(|page_size| ListItems { states, page_size }))
 }
 
 /// A change of an item's stock.

@@ -108,6 +108,17 @@ pub enum Error {
         /// Where its shard should be.
         stripe: StripeNo,
     },
+    /// The stripe is frozen by another freeze than the one to be released.
+    #[error(
+        "stripe {stripe} is frozen by another freeze than this one, {freeze_id:016x}: list the \
+         stripes again and decide anew"
+    )]
+    OtherFreeze {
+        /// The stripe.
+        stripe: StripeNo,
+        /// The freeze that it has.
+        freeze_id: u64,
+    },
     /// The store is nearly full.
     #[error(
         "the store is nearly full and takes nothing new: free disk space, or wait until records are purged"

@@ -7,18 +7,23 @@
 //!   server.
 //! - `rounds`, `lookout`: a request's way to its decision over many shards.
 //! - `stock`, `audit`: reading and changing stock, and proving it.
+//! - `list`, `explain`, `stripes`: for support, and for whoever looks after the
+//!   store.
 //! - `sweep`: what ends by itself.
 
 mod audit;
 mod deletion;
 mod error;
+mod explain;
 mod items;
+mod list;
 mod lookout;
 mod pages;
 mod reservations;
 mod rounds;
 pub mod spec;
 mod stock;
+mod stripes;
 mod sweep;
 mod types;
 mod update;
@@ -28,12 +33,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::Error;
+pub use explain::Explain;
 pub use rounds::Figures;
 pub use spec::{Edit, Edits, FieldError};
 pub use sweep::Swept;
 pub use types::{
-    Audit, AuditLevel, ItemPage, ReadStock, Receipt, Recount, Reserve, Reserved, Return, SalePhase,
-    ShardAudit, Stock, StockChanged, Target, Verdict, seconds,
+    Audit, AuditLevel, Explanation, Foreseen, ItemPage, ReadStock, Receipt, Recount,
+    ReservationPage, Reservations, Reserve, Reserved, Return, SalePhase, ShardAudit, Stock,
+    StockChanged, StripeHealth, StripeReleased, StripeReport, Target, Verdict, seconds,
 };
 
 use crate::hash;

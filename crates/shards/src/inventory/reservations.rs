@@ -59,11 +59,11 @@ impl Inventory {
                 reservation,
                 replayed,
             } => Reserved::Granted {
-                receipt: self.receipt(&place, reservation),
+                receipt: self.receipt_at(&place, reservation),
                 replayed,
             },
             ShardReply::Ended(reservation) => {
-                Reserved::AlreadyEnded(self.receipt(&place, reservation))
+                Reserved::AlreadyEnded(self.receipt_at(&place, reservation))
             }
             ShardReply::Short {
                 available, held, ..
@@ -75,10 +75,8 @@ impl Inventory {
             ShardReply::NotSelling(SaleNow::Ended) => Reserved::SaleEnded,
             ShardReply::NotSelling(SaleNow::Paused) => Reserved::SalePaused,
             ShardReply::TooMany { max } => {
-                let rule = format!("must be at most {max}, the item's maximum for one reservation");
-                return Err(Error::Invalid(vec![super::FieldError::new(
-                    "quantity", rule,
-                )]));
+                let broken = super::FieldError::above_the_items_maximum(max);
+                return Err(Error::Invalid(vec![broken]));
             }
             other => return Err(self.refusal(&place, other)),
         })
@@ -214,7 +212,7 @@ impl Inventory {
         answer: Result<Result<ShardReply, Gone>, Error>,
     ) -> Result<Option<Receipt>, Error> {
         match answer {
-            Ok(Ok(ShardReply::Done(reservation))) => Ok(Some(self.receipt(place, reservation))),
+            Ok(Ok(ShardReply::Done(reservation))) => Ok(Some(self.receipt_at(place, reservation))),
             Ok(Ok(other)) => Err(self.refusal(place, other)),
             Ok(Err(Gone)) => Ok(None),
             Err(Error::ItemNotFound(_)) if matches!(target, Target::Id(_)) => {
@@ -268,21 +266,29 @@ impl Inventory {
         }
     }
 
-    fn receipt(&self, place: &Place, reservation: Reservation) -> Receipt {
-        let item = place.entry.item.clone();
+    fn receipt_at(&self, place: &Place, reservation: Reservation) -> Receipt {
+        self.receipt(&place.entry, place.shard, place.record, reservation)
+    }
+
+    /// A reservation of this shard with its name.
+    pub(super) fn receipt(
+        &self,
+        entry: &Entry,
+        shard: ShardNo,
+        record: RecordKey,
+        reservation: Reservation,
+    ) -> Receipt {
+        let item = entry.item.clone();
         let shard = ShardKey {
             item: item.clone(),
-            generation: place.entry.generation,
-            shard: place.shard,
-        };
-        let id = ReservationId {
+            generation: entry.generation,
             shard,
-            record: place.record,
         };
+        let id = ReservationId { shard, record };
         Receipt {
             id: id.encode(&self.identity.fingerprint_key),
             item,
-            request: place.record.request,
+            request: record.request,
             reservation,
         }
     }
@@ -292,7 +298,7 @@ impl Inventory {
         match reply {
             ShardReply::NotFound => Error::ReservationNotFound,
             ShardReply::WrongState(reservation) => {
-                Error::WrongState(Box::new(self.receipt(place, reservation)))
+                Error::WrongState(Box::new(self.receipt_at(place, reservation)))
             }
             ShardReply::Reused => Error::RequestIdReused,
             ShardReply::NotSelling(SaleNow::Deleting) => {

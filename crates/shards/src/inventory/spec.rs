@@ -39,6 +39,12 @@ impl FieldError {
         }
     }
 
+    /// More units at once than the item allows.
+    pub(super) fn above_the_items_maximum(max: u32) -> Self {
+        let rule = format!("must be at most {max}, the item's maximum for one reservation");
+        Self::new("quantity", rule)
+    }
+
     /// All of them in one sentence.
     #[must_use]
     pub fn list(errors: &[Self]) -> String {

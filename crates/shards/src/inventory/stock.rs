@@ -138,13 +138,8 @@ impl Inventory {
 }
 
 /// The sums over all shards, as one reading of each found them.
-fn stock_of(entry: &Entry, readings: &[Reading], exact: bool) -> Result<Stock, Error> {
+pub(super) fn stock_of(entry: &Entry, readings: &[Reading], exact: bool) -> Result<Stock, Error> {
     let sum = |of: fn(&Counters) -> u64| readings.iter().map(|r| of(&r.counters)).sum::<u64>();
-    let newest = readings.iter().max_by_key(|reading| reading.version);
-    let as_of = readings.iter().map(|reading| reading.now).max();
-    let (Some(newest), Some(as_of)) = (newest, as_of) else {
-        return Err(Error::Unexpected("an item without shards".to_owned()));
-    };
     let held = sum(|c| c.held);
     let sold = sum(|c| c.sold);
     // What is neither held nor sold is available or under way to where it will
@@ -152,6 +147,22 @@ fn stock_of(entry: &Entry, readings: &[Reading], exact: bool) -> Result<Stock, E
     // they were read: transfers cannot disturb it.
     let total = sum(|c| c.supply.unwrap_or(0) + c.surplus);
     let available = total.saturating_sub(held + sold);
+    put_together(entry, readings, available, exact)
+        .ok_or_else(|| Error::Unexpected("an item without shards".to_owned()))
+}
+
+/// The sums over the shards that answered, where some did not; `None`: none
+/// did. What is under way is in none of them.
+pub(super) fn part_of_stock(entry: &Entry, readings: &[Reading]) -> Option<Stock> {
+    let available = readings.iter().map(|r| r.counters.available).sum();
+    put_together(entry, readings, available, false)
+}
+
+fn put_together(entry: &Entry, readings: &[Reading], available: u64, exact: bool) -> Option<Stock> {
+    let newest = readings.iter().max_by_key(|reading| reading.version)?;
+    let as_of = readings.iter().map(|reading| reading.now).max()?;
+    let held = readings.iter().map(|r| r.counters.held).sum();
+    let sold = readings.iter().map(|r| r.counters.sold).sum();
     let phase = match newest.settings.sale_at(as_of) {
         SaleNow::Ended | SaleNow::Deleting => SalePhase::Ended,
         SaleNow::Paused => SalePhase::Paused,
@@ -160,7 +171,7 @@ fn stock_of(entry: &Entry, readings: &[Reading], exact: bool) -> Result<Stock, E
         SaleNow::On if held > 0 => SalePhase::AllHeld,
         SaleNow::On => SalePhase::SoldOut,
     };
-    Ok(Stock {
+    Some(Stock {
         item: entry.item.clone(),
         settings: newest.settings,
         available,

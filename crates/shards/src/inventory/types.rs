@@ -1,7 +1,10 @@
 //! What the inventory is asked and what it answers.
 
-use crate::ids::{BuyerId, ItemId, Quantity, RequestId};
-use crate::machine::{Entry, Reading, Reservation, Settings, Violation};
+use std::sync::Arc;
+
+use super::Error;
+use crate::ids::{BuyerId, ItemId, Quantity, RequestId, ShardNo, StripeNo};
+use crate::machine::{Entry, Freeze, Reading, Reservation, Settings, State, Violation};
 use crate::reservation_id::ReservationId;
 use crate::time::Millis;
 
@@ -192,9 +195,9 @@ pub struct Audit {
 #[derive(Clone, Debug)]
 pub struct ShardAudit {
     /// Which.
-    pub shard: crate::ids::ShardNo,
+    pub shard: ShardNo,
     /// Where.
-    pub stripe: crate::ids::StripeNo,
+    pub stripe: StripeNo,
     /// By its counters.
     pub reading: Reading,
     /// By its records, if they were recounted and stood still.
@@ -217,6 +220,107 @@ pub struct ItemPage {
     pub entries: Vec<Entry>,
     /// Empty at the end.
     pub next_page_token: String,
+}
+
+/// Which reservations of an item are listed.
+#[derive(Clone, Debug)]
+pub struct Reservations {
+    /// The item.
+    pub item: ItemId,
+    /// Only this buyer's: one shard is read.
+    pub buyer: Option<BuyerId>,
+    /// Only those in one of these states; empty = all.
+    pub states: Vec<State>,
+}
+
+/// A page of reservations.
+#[derive(Clone, Debug)]
+pub struct ReservationPage {
+    /// The reservations.
+    pub reservations: Vec<Receipt>,
+    /// Empty at the end.
+    pub next_page_token: String,
+}
+
+/// What Reserve would decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreseen {
+    /// The units would be held or sold, or were given to these ids before.
+    Granted,
+    /// These ids' reservation has ended.
+    AlreadyEnded,
+    /// Fewer units than asked for, perhaps none, can be bought.
+    Short {
+        /// Can be bought.
+        available: u64,
+    },
+    /// The buyer would exceed the limit.
+    OverLimit,
+    /// The sale starts later.
+    NotStarted,
+    /// The sale is over, or the item is closed.
+    SaleEnded,
+    /// An operator paused the sale.
+    SalePaused,
+}
+
+/// What Reserve would answer, and why.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What it would decide, or fail with.
+    pub outcome: Result<Foreseen, Error>,
+    /// Which rule decides, and by which values.
+    pub description: String,
+    /// The item.
+    pub entry: Arc<Entry>,
+    /// Its stock, as far as shards answered; `None`: none did.
+    pub stock: Option<Stock>,
+    /// The shard that decides about this buyer.
+    pub home: ShardNo,
+    /// Units that the buyer has, if they are counted.
+    pub buyer_units: Option<u64>,
+    /// The buyer's reservations, the one that was asked for first.
+    pub reservations: Vec<Receipt>,
+}
+
+/// How a stripe does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StripeReport {
+    /// Which.
+    pub stripe: StripeNo,
+    /// The process or file that holds it, if it is known.
+    pub endpoint: Option<String>,
+    /// How it does.
+    pub health: StripeHealth,
+}
+
+/// Whether a stripe serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StripeHealth {
+    /// It does.
+    Serving {
+        /// Its sequence number.
+        seq: u64,
+    },
+    /// It does not answer.
+    Unavailable,
+    /// It waits for an operator.
+    Frozen {
+        /// Its sequence number.
+        seq: u64,
+        /// Why, and since when.
+        freeze: Freeze,
+    },
+}
+
+/// A stripe that was released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StripeReleased {
+    /// As it is now.
+    pub stripe: StripeReport,
+    /// Units that were given beyond the stock; `None`: it had been released
+    /// before.
+    pub surplus: Option<u64>,
 }
 
 /// Milliseconds as seconds with a unit, as the contract prints durations: "12.5s".
