@@ -10,11 +10,14 @@
 )]
 
 mod deletion;
+mod explaining;
 mod fixture;
 mod items;
 mod judge;
+mod listing;
 mod many_shards;
 mod procedures;
+mod release;
 mod reservations;
 mod sale;
 mod store;
@@ -115,6 +118,22 @@ macro_rules! all_behaviours {
                 a_shard_that_is_away_obeys_before_it_sells,
                 buyers_are_counted_from_creation_on_or_never,
                 updating,
+            }
+            listing {
+                every_reservation_is_listed_as_it_is_now,
+                a_buyers_list_reads_one_shard,
+                a_token_from_elsewhere_is_refused,
+            }
+            explaining {
+                what_is_explained_is_what_happens,
+                a_sale_that_has_not_begun_or_is_over,
+                an_explanation_shows_what_it_is_made_of,
+                a_shard_that_is_away_is_part_of_the_explanation,
+            }
+            release {
+                stripes_are_listed_with_how_they_do,
+                a_released_stripe_is_consistent_with_the_others,
+                a_release_needs_every_peer_and_waits_for_none_that_is_frozen,
             }
         }
     };

@@ -47,6 +47,23 @@ impl Store for Refusing {
     as_the_store_inside!();
 }
 
+/// One stripe of it is away.
+pub(crate) struct Without {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) stripe: StripeNo,
+}
+
+impl Store for Without {
+    fn submit(&self, stripe: StripeNo, op: Op, deadline: Deadline) -> Pending {
+        if stripe == self.stripe {
+            return Pending::refused(StoreError::Unavailable("it is away".into()));
+        }
+        self.store.submit(stripe, op, deadline)
+    }
+
+    as_the_store_inside!();
+}
+
 /// A server that stops: after so many operations nothing of it arrives.
 pub(crate) struct Stopping {
     store: Arc<dyn Store>,
@@ -139,7 +156,11 @@ fn name_of(op: &Op) -> &'static str {
         Op::Shard(_, ShardOp::Configure { .. }) => "configure",
         Op::Shard(_, ShardOp::Expire { .. }) => "expire",
         Op::Shard(_, ShardOp::Purge { .. }) => "purge",
+        Op::Shard(_, ShardOp::Lookup { .. }) => "lookup",
+        Op::Shard(_, ShardOp::List { .. }) => "list shard",
+        Op::Shard(_, ShardOp::Explain { .. }) => "explain",
         Op::Shard(..) => "another",
+        Op::Stripe(_) => "stripe",
         Op::Catalog(CatalogOp::Get { .. }) => "get",
         Op::Catalog(CatalogOp::List { .. }) => "list",
         Op::Catalog(_) => "catalog",
