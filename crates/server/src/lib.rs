@@ -9,6 +9,7 @@
 //! - `acceptor`, `connection`, `worker`: one acceptor, one runtime per core.
 //! - `grpc`: the contract. tonic types stay inside that folder.
 //! - `http`: the plain port for metrics and probes; `figures`: what is counted.
+//! - `watches`: one reading of an item's stock for all who watch it.
 //! - `sweeper`: what ends by itself; `tasks`: the one place that spawns;
 //!   `clock`: the one place that reads the clock.
 
@@ -25,6 +26,7 @@ mod run;
 mod seldom;
 mod sweeper;
 mod tasks;
+mod watches;
 mod worker;
 
 pub use config::{Config, Drain, Listeners};

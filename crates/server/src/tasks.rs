@@ -3,8 +3,10 @@
 //! awaited by whoever wanted it.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::error::panic_message;
 
@@ -94,23 +96,36 @@ pub(crate) async fn blocking<T: Send + 'static>(
 #[derive(Debug)]
 pub(crate) struct CutOff;
 
-/// Runs `task` to its end even if the caller loses interest: a procedure of
-/// several steps should not stop in the middle because a client hung up. It
-/// ends early only with the whole runtime, at a drain's deadline.
+/// A task that goes on to its end, also when this is dropped: what it has to do
+/// should not stop in the middle because a client hung up. It ends early only
+/// with the whole runtime, at a drain's deadline.
 ///
-/// A panic of the task is the caller's panic, if the caller still waits.
-pub(crate) async fn to_its_end<T: Send + 'static>(
+/// A panic of the task is that of whoever still waits for it.
+#[derive(Debug)]
+pub(crate) struct Started<T>(JoinHandle<T>);
+
+/// Starts one. Needs a runtime around it.
+pub(crate) fn start<T: Send + 'static>(
     task: impl Future<Output = T> + Send + 'static,
-) -> Result<T, CutOff> {
+) -> Started<T> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the wrapper that keeps the handle"
     )]
-    let handle = tokio::spawn(task);
-    handle.await.map_err(|error| match error.try_into_panic() {
-        Ok(payload) => std::panic::resume_unwind(payload),
-        Err(_) => CutOff,
-    })
+    Started(tokio::spawn(task))
+}
+
+impl<T> Future for Started<T> {
+    type Output = Result<T, CutOff>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|ended| {
+            ended.map_err(|error| match error.try_into_panic() {
+                Ok(payload) => std::panic::resume_unwind(payload),
+                Err(_) => CutOff,
+            })
+        })
+    }
 }
 
 fn describe(error: JoinError) -> String {
@@ -129,7 +144,7 @@ mod tests {
     async fn a_task_runs_to_its_end_without_its_caller() {
         let (go, gone) = oneshot::channel::<()>();
         let (done, finished) = oneshot::channel();
-        let mut call = Box::pin(to_its_end(async move {
+        let mut call = Box::pin(start(async move {
             let _ = gone.await;
             let _ = done.send(());
         }));

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::call::deadline_of;
 use super::problem::Problem;
 use super::requests::StockDetail;
-use super::{About, answer, comes_later, replies, requests};
+use super::{About, answer, replies, requests};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::tasks;
 
@@ -40,7 +40,7 @@ impl Service {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        match tasks::to_its_end(steps(Arc::clone(&self.inventory))).await {
+        match tasks::start(steps(Arc::clone(&self.inventory))).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(Problem::from(error).into()),
             Err(tasks::CutOff) => Err(Problem::cut_off().into()),

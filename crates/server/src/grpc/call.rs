@@ -41,6 +41,15 @@ pub(super) fn deadline_of<T>(request: &tonic::Request<T>) -> Deadline {
     request.extensions().get::<CallDeadline>().map(|d| d.0)
 }
 
+/// Ends when the deadline passes. For streams: the layer's own watch over a call
+/// ends with the first header.
+pub(super) async fn passed(deadline: Deadline) {
+    match deadline {
+        Some(deadline) => clock::at(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What Reserve decided, as an extension of its reply.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome(pub(super) ReserveOutcome);

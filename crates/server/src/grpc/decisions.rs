@@ -1,5 +1,5 @@
-//! What Reserve decided, counted: an entry of a batch counts like a call of its
-//! own, so that operators see what is sold and what is refused.
+//! What Reserve decided, counted: an entry of a batch or a stream counts like a
+//! call of its own, so that operators see what is sold and what is refused.
 
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ impl Decisions {
             metrics::describe_counter!(
                 DECISIONS,
                 Unit::Count,
-                "Requests to reserve, those in batches too, by what was decided; error: not \
-                 valid, or not decided."
+                "Requests to reserve, those in batches and streams too, by what was decided; \
+                 error: not valid, or not decided."
             );
             let counter =
                 |outcome: &'static str| metrics::counter!(DECISIONS, "outcome" => outcome);

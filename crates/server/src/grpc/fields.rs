@@ -11,6 +11,8 @@ use shards::time::Millis;
 
 use super::requests::TargetField;
 
+/// Most entries of a page; more is clamped.
+const PAGE_SIZE_MAX: u32 = 1_000;
 /// Most seconds of a `google.protobuf.Duration`: 10,000 years.
 const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
 /// First and last second of a `google.protobuf.Timestamp`: the years 1 to 9999.
@@ -121,13 +123,13 @@ impl Fields {
         known
     }
 
-    /// How much of a listing is wanted; the inventory clamps it.
+    /// How much of a listing is wanted.
     pub(super) fn page_size(&mut self, value: i32) -> Option<u32> {
         let size = u32::try_from(value).ok();
         if size.is_none() {
             self.breaks("page_size", "must not be negative");
         }
-        size
+        size.map(|size| size.min(PAGE_SIZE_MAX))
     }
 
     /// The version that an item must have; 0 is any.

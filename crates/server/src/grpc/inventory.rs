@@ -1,12 +1,13 @@
 //! The data plane: holding, selling and reading stock.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use proto::v1;
 use proto::v1::inventory_service_server::InventoryService;
 use shards::inventory::{Error, Inventory};
 use shards::store::Deadline;
-use tokio_stream::Empty;
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::batch::{all_at_once, each};
@@ -14,16 +15,20 @@ use super::call::{Outcome, deadline_of};
 use super::decisions::Decisions;
 use super::problem::Problem;
 use super::requests::StockWish;
-use super::{answer, comes_later, replies, requests};
+use super::stream::{self, Answers, Work};
+use super::{answer, replies, requests, watch};
+use crate::lifecycle::Lifecycle;
+use crate::watches::Watches;
 
-/// `InventoryService` over an inventory.
-#[derive(Debug)]
-pub(super) struct Service {
+/// Where Reserves are decided, alone or as entries of batches and streams, and
+/// what was decided is counted.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
     inventory: Arc<Inventory>,
     decisions: Decisions,
 }
 
-impl Service {
+impl Desk {
     pub(super) fn new(inventory: Arc<Inventory>, decisions: Decisions) -> Self {
         Self {
             inventory,
@@ -31,8 +36,7 @@ impl Service {
         }
     }
 
-    /// One Reserve, alone or as an entry of a batch.
-    async fn decide(
+    pub(super) async fn decide(
         &self,
         request: &v1::ReserveRequest,
         deadline: Deadline,
@@ -45,6 +49,39 @@ impl Service {
         self.decisions
             .count(reply.as_ref().ok().map(v1::ReserveResponse::outcome));
         reply
+    }
+
+    /// A message without a request.
+    pub(super) fn nothing_to_decide(&self) -> Problem {
+        self.decisions.count(None);
+        Problem::unset("request")
+    }
+}
+
+/// `InventoryService` over an inventory.
+#[derive(Debug)]
+pub(super) struct Service {
+    inventory: Arc<Inventory>,
+    desk: Desk,
+    watches: Watches,
+    life: Lifecycle,
+}
+
+type WatchNews = Result<v1::WatchStockResponse, Status>;
+
+impl Service {
+    pub(super) fn new(
+        inventory: Arc<Inventory>,
+        desk: Desk,
+        watches: Watches,
+        life: Lifecycle,
+    ) -> Self {
+        Self {
+            inventory,
+            desk,
+            watches,
+            life,
+        }
     }
 
     async fn confirm_one(
@@ -111,7 +148,7 @@ impl InventoryService for Service {
         request: Request<v1::ReserveRequest>,
     ) -> Result<Response<v1::ReserveResponse>, Status> {
         let deadline = deadline_of(&request);
-        let mut response = answer(self.decide(request.get_ref(), deadline).await)?;
+        let mut response = answer(self.desk.decide(request.get_ref(), deadline).await)?;
         let outcome = response.get_ref().outcome();
         response.extensions_mut().insert(Outcome(outcome));
         Ok(response)
@@ -122,7 +159,7 @@ impl InventoryService for Service {
         request: Request<v1::BatchReserveRequest>,
     ) -> Result<Response<v1::BatchReserveResponse>, Status> {
         let deadline = deadline_of(&request);
-        let decide = |entry| self.decide(entry, deadline);
+        let decide = |entry| self.desk.decide(entry, deadline);
         let results = each(&request.get_ref().requests, decide).await?;
         Ok(Response::new(v1::BatchReserveResponse { results }))
     }
@@ -227,13 +264,18 @@ impl InventoryService for Service {
         }))
     }
 
-    type ReserveStreamStream = Empty<Result<v1::ReserveStreamResponse, Status>>;
+    type ReserveStreamStream = Answers;
 
     async fn reserve_stream(
         &self,
-        _: Request<Streaming<v1::ReserveStreamRequest>>,
-    ) -> Result<Response<Self::ReserveStreamStream>, Status> {
-        comes_later("ReserveStream")
+        request: Request<Streaming<v1::ReserveStreamRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let work = Work {
+            desk: self.desk.clone(),
+            life: self.life.clone(),
+            deadline: deadline_of(&request),
+        };
+        Ok(Response::new(stream::answers(work, request.into_inner())))
     }
 
     async fn return_units(
@@ -250,12 +292,15 @@ impl InventoryService for Service {
         }))
     }
 
-    type WatchStockStream = Empty<Result<v1::WatchStockResponse, Status>>;
+    type WatchStockStream = Pin<Box<dyn Stream<Item = WatchNews> + Send>>;
 
     async fn watch_stock(
         &self,
-        _: Request<v1::WatchStockRequest>,
+        request: Request<v1::WatchStockRequest>,
     ) -> Result<Response<Self::WatchStockStream>, Status> {
-        comes_later("WatchStock")
+        let deadline = deadline_of(&request);
+        let wanted = requests::watch_stock(request.into_inner()).map_err(Problem::from)?;
+        let news = watch::news(&self.watches, wanted, self.life.clone(), deadline);
+        Ok(Response::new(Box::pin(news)))
     }
 }

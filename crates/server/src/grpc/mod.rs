@@ -1,7 +1,8 @@
 //! The contract over gRPC. All that knows tonic is in this folder.
 //!
 //! - `inventory`, `admin`: the two services: read the request, ask the
-//!   inventory, write the answer; `batch`: many requests in one call.
+//!   inventory, write the answer; `batch`: many requests in one call; `stream`,
+//!   `watch`: those that go on.
 //! - `fields`, `requests`: the one place that checks what comes in; `replies`:
 //!   the one place that writes what goes out; `problem`: the one place that
 //!   says which error is which status.
@@ -20,6 +21,8 @@ mod problem;
 mod reflection;
 mod replies;
 mod requests;
+mod stream;
+mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -38,8 +41,10 @@ use crate::connection::Connection;
 use crate::error::RunError;
 use crate::figures::{Figures, Rpcs};
 use crate::lifecycle::Lifecycle;
+use crate::watches::Watches;
 use call::CallLayer;
 use decisions::Decisions;
+use inventory::Desk;
 use problem::Problem;
 
 pub(crate) use health::Health;
@@ -89,6 +94,7 @@ impl About {
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     inventory: Arc<Inventory>,
+    watches: Watches,
     life: Lifecycle,
     about: Arc<About>,
     health: Health,
@@ -106,6 +112,7 @@ impl Services {
         figures: Figures,
     ) -> Result<Self, RunError> {
         Ok(Self {
+            watches: Watches::new(Arc::clone(&inventory)),
             inventory,
             life,
             about: Arc::new(about),
@@ -121,8 +128,16 @@ impl Services {
         &self,
         connections: impl Stream<Item = io::Result<Connection>>,
     ) -> Result<(), String> {
-        let decisions = Decisions::new(&self.figures);
-        let inventory = inventory::Service::new(Arc::clone(&self.inventory), decisions);
+        let desk = Desk::new(
+            Arc::clone(&self.inventory),
+            Decisions::new(&self.figures),
+        );
+        let inventory = inventory::Service::new(
+            Arc::clone(&self.inventory),
+            desk,
+            self.watches.clone(),
+            self.life.clone(),
+        );
         let admin = admin::Service::new(
             Arc::clone(&self.inventory),
             Arc::clone(&self.about),
@@ -164,11 +179,6 @@ fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
         Ok(reply) => Ok(Response::new(reply)),
         Err(error) => Err(Problem::from(error).into()),
     }
-}
-
-/// The answer of every rpc that this version does not have yet.
-fn comes_later<T>(rpc: &'static str) -> Result<Response<T>, Status> {
-    Err(Problem::comes_later(rpc).into())
 }
 
 impl Connected for Connection {

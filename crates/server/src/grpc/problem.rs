@@ -132,14 +132,19 @@ impl Problem {
         )
     }
 
-    /// An rpc that this version does not have yet.
-    pub(super) fn comes_later(rpc: &'static str) -> Self {
+    /// A stream that ends because this server takes no new work any more.
+    pub(super) fn stream_closing() -> Self {
         Self::new(
-            Code::Unimplemented,
-            "RPC_NOT_AVAILABLE",
-            format!("{rpc} comes with a later version of this server"),
+            Code::Unavailable,
+            "DRAINING",
+            "this server is leaving, and did nothing about what it has not answered: call again, \
+             and another one answers",
         )
-        .with("rpc", &rpc)
+    }
+
+    /// A message that must be there.
+    pub(super) fn unset(field: &str) -> Self {
+        Self::invalid(vec![FieldError::new(field, "must be set")])
     }
 
     fn invalid(fields: Vec<FieldError>) -> Self {

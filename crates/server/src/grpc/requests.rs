@@ -10,11 +10,13 @@ use super::fields::Fields;
 
 mod support;
 mod update;
+mod watch;
 
 pub(super) use support::{
     ReleaseStripe, explain_reserve, list_reservations, list_stripes, release_stripe,
 };
 pub(super) use update::update_item;
+pub(super) use watch::{WatchStock, watch_stock};
 
 /// Most entries of a batch.
 const BATCH_LEN_MAX: usize = 512;

@@ -111,33 +111,6 @@ async fn what_is_not_there_is_not_found() {
     assert_eq!(broken_fields(&refused), ["page_token"]);
 }
 
-/// Whatever comes with a later version says so, in one way.
-#[tokio::test]
-async fn rpcs_of_later_versions_are_unimplemented() {
-    let server = Server::start();
-    let (mut admin, mut inventory) = (server.admin().await, server.inventory().await);
-    macro_rules! come_later {
-        ($client:ident: $($rpc:ident $request:ident),+ $(,)?) => {$(
-            let refused = $client.$rpc(v1::$request::default()).await.unwrap_err();
-            assert_eq!(refused.code(), Code::Unimplemented, stringify!($rpc));
-            assert!(refused.message().contains("comes with a later version"), "{refused:?}");
-            reason(&refused);
-        )+};
-    }
-    come_later!(inventory:
-        watch_stock WatchStockRequest,
-    );
-    come_later!(admin:
-        explain_reserve ExplainReserveRequest,
-        list_reservations ListReservationsRequest,
-        list_stripes ListStripesRequest,
-        release_stripe ReleaseStripeRequest,
-    );
-    let stream = tokio_stream::once(v1::ReserveStreamRequest::default());
-    let refused = inventory.reserve_stream(stream).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-}
-
 /// Pinned: tonic's own words, without an `ErrorInfo` of ours.
 #[tokio::test]
 async fn a_message_that_is_none_is_refused_and_the_server_lives() {

@@ -16,5 +16,8 @@ mod http;
 mod items;
 mod reflection;
 mod reservations;
+mod streams;
+mod support;
 mod updates;
+mod watching;
 mod wire;

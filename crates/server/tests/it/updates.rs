@@ -1,4 +1,4 @@
-//! UpdateItem, over one shard and over several.
+//! `UpdateItem`, over one shard and over several.
 
 use prost_types::{Duration, FieldMask, Timestamp};
 use proto::v1;
@@ -26,8 +26,8 @@ async fn send(admin: &mut Admin, request: v1::UpdateItemRequest) -> Result<v1::I
     Ok(reply.into_inner().item.unwrap())
 }
 
-fn seconds(seconds: i64) -> Option<Duration> {
-    Some(Duration { seconds, nanos: 0 })
+fn seconds(seconds: i64) -> Duration {
+    Duration { seconds, nanos: 0 }
 }
 
 #[tokio::test]
@@ -46,10 +46,10 @@ async fn what_the_mask_names_changes_and_nothing_else() {
 
         let wishes = v1::Item {
             display_name: "not named".to_owned(),
-            hold_ttl: seconds(60),
+            hold_ttl: Some(seconds(60)),
             max_units_per_buyer: 3,
             max_units_per_reservation: 2,
-            retention: seconds(3_600),
+            retention: Some(seconds(3_600)),
             ..item("hat")
         };
         let paths = [
@@ -62,11 +62,11 @@ async fn what_the_mask_names_changes_and_nothing_else() {
         let changed = send(&mut admin, update(wishes, &paths)).await.unwrap();
         assert_eq!(changed.version, 2);
         assert_eq!(changed.display_name, "Hat");
-        assert_eq!(changed.hold_ttl, seconds(60));
+        assert_eq!(changed.hold_ttl, Some(seconds(60)));
         // Unset in the item: four times hold_ttl again.
-        assert_eq!(changed.max_hold, seconds(240));
+        assert_eq!(changed.max_hold, Some(seconds(240)));
         assert_eq!(changed.max_units_per_buyer, 3);
-        assert_eq!(changed.retention, seconds(3_600));
+        assert_eq!(changed.retention, Some(seconds(3_600)));
         let get = v1::GetItemRequest {
             item_id: "hat".to_owned(),
         };
@@ -172,10 +172,10 @@ async fn masks_and_values_that_do_not_fit_are_named() {
         ..update(
             v1::Item {
                 item_id: "a b".to_owned(),
-                hold_ttl: seconds(0),
+                hold_ttl: Some(seconds(0)),
                 max_units_per_reservation: 1_000_001,
                 // Not named, so nobody looks.
-                retention: seconds(-1),
+                retention: Some(seconds(-1)),
                 ..v1::Item::default()
             },
             &["hold_ttl", "stock", "max_units_per_reservation"],
@@ -208,7 +208,7 @@ async fn masks_and_values_that_do_not_fit_are_named() {
         nanos: 0,
     });
     let window = v1::Item {
-        hold_ttl: seconds(1_201),
+        hold_ttl: Some(seconds(1_201)),
         sale_end_time: late,
         ..item("hat")
     };
@@ -256,7 +256,7 @@ async fn a_limit_needs_a_count_from_the_beginning_and_a_closed_item_may_change()
     };
     admin.close_item(close).await.unwrap();
     let later = v1::Item {
-        retention: seconds(86_400 * 30),
+        retention: Some(seconds(86_400 * 30)),
         ..item("hat")
     };
     let changed = send(&mut admin, update(later, &["retention"]))

@@ -210,7 +210,7 @@ fn the_shed_are_told_when_to_come_back_and_the_frozen_not_to() {
 #[test]
 fn a_batch_carries_what_a_call_would() {
     let status = Status::from(Problem::from(Error::ItemNotFound(item())));
-    let entry = Problem::from(Error::ItemNotFound(item())).into_rpc();
+    let entry = pb::Status::from(Problem::from(Error::ItemNotFound(item())));
     assert_eq!(pb::Status::decode(status.details()).unwrap(), entry);
     assert_eq!(entry.code, 5);
     assert_eq!(entry.message, status.message());
