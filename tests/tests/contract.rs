@@ -1,5 +1,4 @@
-//! What of the contract comes with a later version says so, and changes
-//! nothing.
+//! The whole contract is served.
 
 #![allow(
     clippy::expect_used,
@@ -8,59 +7,37 @@
     reason = "helpers of tests, which may fail them"
 )]
 
-use e2e::{Failure, Ids, Server, Shop, failure, holdfast, item};
-use proto::v1::{
-    BatchCancelRequest, BatchConfirmRequest, BatchGetReservationsRequest, ExplainReserveRequest,
-    ListReservationsRequest, ListStripesRequest, ReleaseStripeRequest, ReserveStreamRequest,
-    UpdateItemRequest, WatchStockRequest,
-};
-use tokio_stream::once;
-use tonic::{Code, Response, Status, Streaming};
+use e2e::{Server, holdfast, raw_unary};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tonic::{Code, Request};
 
-/// The error of a stream that must not open.
-fn stream<T>(result: Result<Response<Streaming<T>>, Status>) -> Failure {
-    failure(result.map(|_| Response::new("a stream")))
-}
-
-async fn all(shop: &Shop, request: ReserveStreamRequest) -> Vec<Failure> {
-    let (mut data, mut admin) = (shop.inventory(), shop.admin());
-    vec![
-        stream(data.reserve_stream(once(request)).await),
-        stream(data.watch_stock(WatchStockRequest::default()).await),
-        failure(data.batch_confirm(BatchConfirmRequest::default()).await),
-        failure(data.batch_cancel(BatchCancelRequest::default()).await),
-        failure(
-            data.batch_get_reservations(BatchGetReservationsRequest::default())
-                .await,
-        ),
-        failure(admin.update_item(UpdateItemRequest::default()).await),
-        failure(
-            admin
-                .explain_reserve(ExplainReserveRequest::default())
-                .await,
-        ),
-        failure(
-            admin
-                .list_reservations(ListReservationsRequest::default())
-                .await,
-        ),
-        failure(admin.list_stripes(ListStripesRequest::default()).await),
-        failure(admin.release_stripe(ReleaseStripeRequest::default()).await),
-    ]
-}
-
-#[tokio::test]
-async fn rpcs_of_a_later_version_are_unimplemented() {
-    let server = Server::start(holdfast!()).await;
-    let (shop, mut ids) = (server.shop(), Ids::seeded());
-    shop.create(item("sneaker"), 10).await;
-    let request = ReserveStreamRequest {
-        call_id: 7,
-        request: Some(Shop::request(&ids.key("sneaker"), 1)),
-    };
-    for refused in all(&shop, request).await {
-        assert_eq!(refused.code, Code::Unimplemented, "{refused:#?}");
-        assert_ne!(refused.trailers_only, Some(false), "{refused:#?}");
+/// The path of every rpc of the package.
+fn every_rpc() -> Vec<String> {
+    let set = FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET).unwrap();
+    let mut paths = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let (service, method) = (service.name(), method.name());
+                paths.push(format!("/{}.{service}/{method}", file.package()));
+            }
+        }
     }
-    assert_eq!(shop.units("sneaker").await, [10, 0, 0]);
+    paths
+}
+
+/// An empty message asks for nothing, and no rpc says that it is not there.
+#[tokio::test]
+async fn no_rpc_is_unimplemented() {
+    let server = Server::start(holdfast!()).await;
+    let shop = server.shop();
+    let paths = every_rpc();
+    assert_eq!(paths.len(), 30, "{paths:?}");
+    for path in paths {
+        let answer = raw_unary(shop.wire(), &path, Request::new(Vec::new())).await;
+        let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+        let answers = [Code::Ok, Code::InvalidArgument];
+        assert!(answers.contains(&code), "{path}: {code:?}");
+    }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use client::Target;
-use e2e::{Shop, failure, item, millis, ok};
-use prost_types::{Duration, Timestamp};
+use e2e::{Ids, Shop, failure, item, millis, ok};
+use prost_types::{Duration, FieldMask, Timestamp};
 use proto::v1::{
-    CloseItemRequest, CreateItemRequest, DeleteItemRequest, Item, ItemState, ListItemsRequest,
-    ListItemsResponse, PauseItemRequest, ReserveOutcome, ResumeItemRequest,
+    BatchReserveRequest, CloseItemRequest, CreateItemRequest, DeleteItemRequest, Item, ItemState,
+    ListItemsRequest, ListItemsResponse, ListReservationsRequest, PauseItemRequest, ReserveOutcome,
+    ResumeItemRequest, UpdateItemRequest,
 };
 use tokio::task::JoinSet;
 use tonic::{Code, Response, Status};
@@ -92,8 +93,25 @@ async fn create_again(World { shop, mut ids, .. }: World) {
     // As it is now, not as it was sent.
     ok(pause(&shop, "it").await);
     ok(shop.adjust("it", 5, &ids.request()).await);
+    let renamed = UpdateItemRequest {
+        item: Some(Item {
+            display_name: "Shoe".into(),
+            ..item("it")
+        }),
+        update_mask: Some(FieldMask {
+            paths: ["display_name", "hold_ttl", "max_hold"]
+                .map(Into::into)
+                .into(),
+        }),
+        ..UpdateItemRequest::default()
+    };
+    ok(shop.admin().update_item(renamed).await);
     let now = ok(shop.admin().create_item(first).await).item.unwrap();
-    assert_eq!((now.state(), now.version), (ItemState::Paused, 2));
+    assert_eq!((now.state(), now.version), (ItemState::Paused, 3));
+    assert_eq!(
+        (&*now.display_name, now.hold_ttl),
+        ("Shoe", Some(millis(300_000)))
+    );
     assert_eq!(shop.units("it").await, [15, 0, 0]);
 }
 
@@ -394,4 +412,51 @@ async fn pages(World { shop, mut ids, .. }: World) {
             .await;
         failure(refused).names(&["page_token"]);
     }
+    pages_of_reservations(&shop, &mut ids, &token).await;
+}
+
+async fn pages_of_reservations(shop: &Shop, ids: &mut Ids, of_items: &str) {
+    let request = |page_size, page_token: &str| ListReservationsRequest {
+        item_id: "it-1".into(),
+        page_size,
+        page_token: page_token.into(),
+        ..ListReservationsRequest::default()
+    };
+    let list = async |request| shop.admin().list_reservations(request).await;
+    ok(shop.adjust("it-1", 1_200, &ids.request()).await);
+    for _ in 0..3 {
+        let requests = (0..401).map(|_| Shop::request(&ids.key("it-1"), 1));
+        let requests = requests.collect();
+        ok(shop
+            .inventory()
+            .batch_reserve(BatchReserveRequest { requests })
+            .await);
+    }
+    assert_eq!(ok(list(request(0, "")).await).reservations.len(), 100);
+    let mut names = BTreeSet::new();
+    let mut token = String::new();
+    loop {
+        let page = ok(list(request(i32::MAX, &token)).await);
+        assert!(page.reservations.len() <= 1_000);
+        names.extend(page.reservations.into_iter().map(|r| r.reservation_id));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names.len(), 1_201, "one unit was there before");
+    for size in [-1, i32::MIN] {
+        failure(list(request(size, "")).await).names(&["page_size"]);
+    }
+    let here = ok(list(request(5, "")).await).next_page_token;
+    let of_another = ListReservationsRequest {
+        item_id: "it-2".into(),
+        ..request(5, &here)
+    };
+    failure(list(of_another).await).names(&["page_token"]);
+    for bad in [of_items, &here[1..], "x", "ü"] {
+        failure(list(request(5, bad)).await).names(&["page_token"]);
+    }
+    let of_reservations = page_request(10, &here, "it-1");
+    failure(shop.admin().list_items(of_reservations).await).names(&["page_token"]);
 }

@@ -16,10 +16,12 @@
 mod after;
 mod items;
 mod names;
+mod operators;
 mod replays;
 mod reserve;
 mod start_up;
 mod stock;
+mod streams;
 mod wire;
 
 use std::pin::Pin;
@@ -142,7 +144,9 @@ fn main() -> ExitCode {
         replays::rows(),
         after::rows(),
         items::rows(),
+        operators::rows(),
         stock::rows(),
+        streams::rows(),
         wire::rows(),
         start_up::rows(),
     ]

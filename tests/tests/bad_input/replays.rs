@@ -10,6 +10,7 @@ use proto::v1::{
 use tokio::task::JoinSet;
 use tonic::Code;
 
+use crate::streams::{message, next, open};
 use crate::{Row, World, row};
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -112,6 +113,26 @@ async fn twenty_times(mut world: World) {
         });
     one_grant(entries.collect());
     assert_eq!(world.shop.units("it").await, [96, 4, 0]);
+
+    let key = world.ids.key("it");
+    let mut replies = Vec::new();
+    let mut two = [open(&world.shop).await, open(&world.server.shop()).await];
+    for call_id in 0..10 {
+        for (sender, _) in &two {
+            let sent = sender.send(message(call_id, Shop::request(&key, 2))).await;
+            sent.expect("an open stream");
+        }
+    }
+    for (_, answers) in &mut two {
+        for _ in 0..10 {
+            match next(answers).await {
+                Some((_, Entry::Response(response))) => replies.push(response),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    one_grant(replies);
+    assert_eq!(world.shop.units("it").await, [94, 6, 0]);
     world.shop.assert_sound("it").await;
 }
 

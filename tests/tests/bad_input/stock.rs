@@ -2,8 +2,10 @@
 
 use e2e::{failure, item, ok};
 use proto::v1::{
-    AdjustStockRequest, BatchGetStockRequest, BatchReserveRequest, ReserveOutcome, SetStockRequest,
-    StockConsistency,
+    AdjustStockRequest, BatchCancelRequest, BatchConfirmRequest, BatchGetReservationsRequest,
+    BatchGetStockRequest, BatchReserveRequest, CancelRequest, ConfirmRequest,
+    GetReservationRequest, ReservationKey, ReserveOutcome, SetStockRequest, StockConsistency,
+    cancel_result, confirm_result, get_reservation_result,
 };
 use tonic::Code;
 
@@ -165,4 +167,84 @@ async fn batches(World { shop, mut ids, .. }: World) {
         };
         failure(shop.inventory().batch_get_stock(request).await).names(&["item_ids"]);
     }
+    batches_after_reserve(&shop, &mut ids).await;
+}
+
+/// Confirm, read and cancel 511 holds, and one that is none.
+async fn batches_after_reserve(shop: &e2e::Shop, ids: &mut e2e::Ids) {
+    let keys: Vec<_> = (0..511).map(|_| ids.key("it")).collect();
+    ok(shop.adjust("it", 511, &ids.request()).await);
+    let requests = keys.iter().map(|key| e2e::Shop::request(key, 1)).collect();
+    ok(shop
+        .inventory()
+        .batch_reserve(BatchReserveRequest { requests })
+        .await);
+    let target = |key: &ReservationKey| Some(client::Target::Key(key.clone()).into());
+    let mut confirms: Vec<_> = keys
+        .iter()
+        .map(|key| ConfirmRequest {
+            target: target(key),
+            reacquire: false,
+        })
+        .collect();
+    confirms.push(ConfirmRequest::default());
+    let mut reads: Vec<_> = keys
+        .iter()
+        .map(|key| GetReservationRequest {
+            target: Some(client::Target::Key(key.clone()).into()),
+        })
+        .collect();
+    reads.push(GetReservationRequest::default());
+    let mut cancels: Vec<_> = keys
+        .iter()
+        .map(|key| CancelRequest {
+            target: Some(client::Target::Key(key.clone()).into()),
+        })
+        .collect();
+    cancels.push(CancelRequest::default());
+
+    macro_rules! check {
+        ($rpc:ident, $batch:ident, $requests:ident, $module:ident, $good:pat) => {
+            for requests in [Vec::new(), [&$requests[..], &$requests[..1]].concat()] {
+                let refused = shop.inventory().$rpc($batch { requests }).await;
+                failure(refused).names(&["requests"]);
+            }
+            let requests = $requests.clone();
+            let results = ok(shop.inventory().$rpc($batch { requests }).await).results;
+            assert_eq!(results.len(), 512);
+            for (index, entry) in results.iter().enumerate() {
+                match entry.result.as_ref().expect("a result") {
+                    proto::v1::$module::Result::Error(status) if index == 511 => {
+                        e2e::Failure::from(status).names(&["requests[511].target"]);
+                    }
+                    $good if index < 511 => {}
+                    other => panic!("{index}: {other:?}"),
+                }
+            }
+        };
+    }
+    let sold = shop.units("it").await[2];
+    check!(
+        batch_confirm,
+        BatchConfirmRequest,
+        confirms,
+        confirm_result,
+        confirm_result::Result::Response(_)
+    );
+    assert_eq!(shop.units("it").await[2], sold + 511);
+    check!(
+        batch_get_reservations,
+        BatchGetReservationsRequest,
+        reads,
+        get_reservation_result,
+        get_reservation_result::Result::Response(_)
+    );
+    check!(
+        batch_cancel,
+        BatchCancelRequest,
+        cancels,
+        cancel_result,
+        cancel_result::Result::Error(_)
+    );
+    assert_eq!(shop.units("it").await[2], sold + 511, "sold is sold");
 }
