@@ -5,15 +5,6 @@ use std::time::Duration;
 
 use proto::v1::admin_service_client::AdminServiceClient;
 use proto::v1::inventory_service_client::InventoryServiceClient;
-use proto::v1::{
-    AdjustStockRequest, AdjustStockResponse, AuditItemRequest, AuditItemResponse,
-    BatchGetStockRequest, BatchGetStockResponse, CancelRequest, CancelResponse, CloseItemRequest,
-    CloseItemResponse, ConfirmRequest, ConfirmResponse, CreateItemRequest, CreateItemResponse,
-    ExtendRequest, ExtendResponse, GetItemRequest, GetItemResponse, GetReservationRequest,
-    GetReservationResponse, GetStatusRequest, GetStatusResponse, GetStockRequest, GetStockResponse,
-    ListItemsRequest, ListItemsResponse, PauseItemRequest, PauseItemResponse, ReservationKey,
-    ReserveRequest, ReserveResponse, ResumeItemRequest, ResumeItemResponse,
-};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -22,7 +13,6 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::error::{Error, ErrorKind, History};
 use crate::retry::{Call, Effect, Policy};
-use crate::target::Ids;
 
 /// How a client connects and calls.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,34 +129,6 @@ impl Client {
         AdminServiceClient::new(self.channel.clone())
     }
 
-    /// Holds units for a buyer. A no is an outcome in the reply, not an error.
-    ///
-    /// A no says nothing of an earlier attempt whose outcome is unknown and
-    /// which may still be under way. Whoever gives these ids up for good calls
-    /// [`Client::cancel`] by their key.
-    pub async fn reserve(
-        &self,
-        key: &ReservationKey,
-        quantity: u32,
-        ids: Ids,
-    ) -> Result<ReserveResponse, Error> {
-        let request = ReserveRequest {
-            item_id: key.item_id.clone(),
-            buyer_id: key.buyer_id.clone(),
-            request_id: key.request_id.clone(),
-            quantity,
-            first_attempt: ids == Ids::NeverSent,
-        };
-        let sent_before = |request: &mut ReserveRequest| request.first_attempt = false;
-        let send = |request| {
-            let mut stub = self.inventory();
-            async move { stub.reserve(request).await }
-        };
-        self.call("Reserve", Effect::Changes)
-            .run(request, sent_before, send)
-            .await
-    }
-
     /// What the server says of `service`; the empty name is the server itself.
     /// Never repeated: the question is how it is now. An unknown name is
     /// [`ErrorKind::Refused`].
@@ -193,7 +155,7 @@ impl Client {
     }
 
     /// A call whose attempts are all the same.
-    async fn unchanged<Q, R, F>(
+    pub(crate) async fn unchanged<Q, R, F>(
         &self,
         rpc: &'static str,
         effect: Effect,
@@ -207,7 +169,7 @@ impl Client {
         self.call(rpc, effect).run(request, |_| (), send).await
     }
 
-    fn call(&self, rpc: &'static str, effect: Effect) -> Call<'_> {
+    pub(crate) fn call(&self, rpc: &'static str, effect: Effect) -> Call<'_> {
         Call {
             rpc,
             effect,
@@ -215,61 +177,6 @@ impl Client {
             policy: &self.policy,
         }
     }
-}
-
-/// Writes one method per line: the stub, the call, and whether it can change
-/// anything. They differ in nothing else.
-macro_rules! calls {
-    ($(
-        $(#[$doc:meta])*
-        $effect:ident $stub:ident.$rpc:ident($request:ty) -> $response:ty;
-    )*) => {
-        impl Client {$(
-            $(#[$doc])*
-            pub async fn $rpc(&self, request: $request) -> Result<$response, Error> {
-                let send = |request| {
-                    let mut stub = self.$stub();
-                    async move { stub.$rpc(request).await }
-                };
-                self.unchanged(stringify!($rpc), Effect::$effect, request, send).await
-            }
-        )*}
-    };
-}
-
-calls! {
-    /// Makes a hold's sale final.
-    Changes inventory.confirm(ConfirmRequest) -> ConfirmResponse;
-    /// Gives held units back; by key also before the Reserve arrives.
-    Changes inventory.cancel(CancelRequest) -> CancelResponse;
-    /// Makes a hold last longer.
-    Changes inventory.extend(ExtendRequest) -> ExtendResponse;
-    /// Reads a reservation.
-    Reads inventory.get_reservation(GetReservationRequest) -> GetReservationResponse;
-    /// Reads the stock of an item.
-    Reads inventory.get_stock(GetStockRequest) -> GetStockResponse;
-    /// Reads the stock of many items. Errors of single items come inside the
-    /// reply ([`Error::of_entry`]) and are not retried.
-    Reads inventory.batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
-
-    /// Creates an item.
-    Changes admin.create_item(CreateItemRequest) -> CreateItemResponse;
-    /// Reads an item's settings.
-    Reads admin.get_item(GetItemRequest) -> GetItemResponse;
-    /// Reads a page of items.
-    Reads admin.list_items(ListItemsRequest) -> ListItemsResponse;
-    /// Stops an item's sale until it is resumed.
-    Changes admin.pause_item(PauseItemRequest) -> PauseItemResponse;
-    /// Ends a pause.
-    Changes admin.resume_item(ResumeItemRequest) -> ResumeItemResponse;
-    /// Ends an item's sale for good.
-    Changes admin.close_item(CloseItemRequest) -> CloseItemResponse;
-    /// Adds units, or takes some that are available.
-    Changes admin.adjust_stock(AdjustStockRequest) -> AdjustStockResponse;
-    /// Checks that an item's books add up.
-    Reads admin.audit_item(AuditItemRequest) -> AuditItemResponse;
-    /// Reads how the server does.
-    Reads admin.get_status(GetStatusRequest) -> GetStatusResponse;
 }
 
 /// Checks the address, and turns the options into tonic's.

@@ -103,12 +103,28 @@ impl Error {
 
     /// The error of one entry of a batch, which comes inside an OK reply.
     pub fn of_entry(entry: &tonic_types::pb::Status) -> Self {
-        // The wire form of the details is the same in both places.
-        let details = Bytes::from(prost::Message::encode_to_vec(entry));
-        let status =
-            Status::with_details(Code::from_i32(entry.code), entry.message.clone(), details);
+        let status = entry_status(entry);
         let kind = verdict::judge(&status).kind;
         Self::with_message(kind, entry.message.clone(), 1, status)
+    }
+
+    /// After a Cancel by key: whatever became of the call, nothing is held now,
+    /// nor will be.
+    pub(crate) fn given_up(mut self) -> Self {
+        self.inner.kind = ErrorKind::Unavailable;
+        self.inner.message = format!(
+            "given up, and cancelled by its key so that nothing stays held; the last attempt \
+             ended with {}, {}",
+            self.code_name(),
+            self.inner.status.message()
+        );
+        self
+    }
+
+    /// Something else of the same request is still open.
+    pub(crate) fn still_open(mut self) -> Self {
+        self.inner.kind = ErrorKind::OutcomeUnknown;
+        self
     }
 
     fn with_message(kind: ErrorKind, message: String, attempts: u32, status: Status) -> Self {
@@ -176,6 +192,13 @@ impl Error {
     pub fn status(&self) -> &Status {
         &self.inner.status
     }
+}
+
+/// The error of a batch's entry, as the status that a call of its own would
+/// have ended with. The wire form of the details is the same in both places.
+pub(crate) fn entry_status(entry: &tonic_types::pb::Status) -> Status {
+    let details = Bytes::from(prost::Message::encode_to_vec(entry));
+    Status::with_details(Code::from_i32(entry.code), entry.message.clone(), details)
 }
 
 /// A sentence for an error that Holdfast did not word.

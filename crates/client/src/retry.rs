@@ -56,15 +56,37 @@ pub(crate) struct Call<'a> {
     pub(crate) policy: &'a Policy,
 }
 
+/// How a call ended, and what its last attempt does not tell.
+pub(crate) struct Ended<R> {
+    pub(crate) result: Result<R, Error>,
+    /// Whether an earlier attempt was sent and never answered: it may still be
+    /// under way.
+    pub(crate) open: bool,
+}
+
 impl Call<'_> {
     /// Sends `request` until there is an answer, or no more sense in sending.
     /// `before_retry` is applied to it between the first attempt and the second.
     pub(crate) async fn run<Q, R, F>(
         &self,
-        mut request: Q,
+        request: Q,
         before_retry: impl FnOnce(&mut Q),
         send: impl Fn(Request<Q>) -> F,
     ) -> Result<R, Error>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.run_to_end(request, before_retry, send).await.result
+    }
+
+    /// The same for callers who must know whether attempts are still open.
+    pub(crate) async fn run_to_end<Q, R, F>(
+        &self,
+        mut request: Q,
+        before_retry: impl FnOnce(&mut Q),
+        send: impl Fn(Request<Q>) -> F,
+    ) -> Ended<R>
     where
         Q: Clone,
         F: Future<Output = Result<Response<R>, Status>>,
@@ -77,7 +99,10 @@ impl Call<'_> {
             attempts += 1;
             let time = self.policy.attempt_timeout.min(deadline - Instant::now());
             let status = match self.attempt(request.clone(), time, &send).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    let (result, open) = (Ok(response), maybe_done);
+                    return Ended { result, open };
+                }
                 Err(status) => status,
             };
             let verdict = verdict::judge(&status);
@@ -85,13 +110,9 @@ impl Call<'_> {
             let wait = self.wait(attempts, verdict.retry_after, deadline - Instant::now());
             debug!(rpc = self.rpc, attempts, ?verdict, ?wait, %status, "attempt failed");
             let Some(wait) = wait else {
-                let kind = self.kind(verdict.kind, maybe_done);
-                let history = History {
-                    address: self.address,
-                    attempts,
-                    kind,
-                };
-                return Err(Error::of_call(status, &history));
+                let result = Err(self.error(status, attempts, verdict.kind, maybe_done));
+                let open = maybe_done;
+                return Ended { result, open };
             };
             pause(wait).await;
             if let Some(before_retry) = before_retry.take() {
@@ -100,9 +121,26 @@ impl Call<'_> {
         }
     }
 
+    /// The error of a call whose last attempt ended with `status`, by itself of
+    /// the kind `last`.
+    pub(crate) fn error(
+        &self,
+        status: Status,
+        attempts: u32,
+        last: ErrorKind,
+        maybe_done: bool,
+    ) -> Error {
+        let history = History {
+            address: self.address,
+            attempts,
+            kind: self.kind(last, maybe_done),
+        };
+        Error::of_call(status, &history)
+    }
+
     /// One attempt. The timer runs on both sides: the server drops work whose
     /// caller has gone, and a server that hangs does not hang its callers.
-    async fn attempt<Q, R, F>(
+    pub(crate) async fn attempt<Q, R, F>(
         &self,
         request: Q,
         time: Duration,
@@ -123,7 +161,12 @@ impl Call<'_> {
     }
 
     /// The wait before the next attempt; `None` if there shall be none.
-    fn wait(&self, attempts: u32, told: Option<Duration>, left: Duration) -> Option<Duration> {
+    pub(crate) fn wait(
+        &self,
+        attempts: u32,
+        told: Option<Duration>,
+        left: Duration,
+    ) -> Option<Duration> {
         let told = told?;
         if attempts >= self.policy.attempts_max || told >= left {
             return None;
@@ -150,7 +193,7 @@ impl Call<'_> {
     clippy::disallowed_methods,
     reason = "a backoff is time to pass: the other side tells nobody when it is well again"
 )]
-async fn pause(time: Duration) {
+pub(crate) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 

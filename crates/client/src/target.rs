@@ -1,8 +1,8 @@
 //! How a call names what it is about.
 
 use proto::v1::{
-    ReservationKey, cancel_request, confirm_request, extend_request, get_reservation_request,
-    return_units_request,
+    ReservationKey, ReserveRequest, cancel_request, confirm_request, extend_request,
+    get_reservation_request, return_units_request,
 };
 
 /// What the caller knows about the ids of a Reserve.
@@ -45,3 +45,27 @@ into_targets!(
     get_reservation_request,
     return_units_request
 );
+
+/// A Reserve, for batches and streams.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    /// Its ids.
+    pub key: ReservationKey,
+    /// Units, all or none.
+    pub quantity: u32,
+    /// What is known about the ids.
+    pub ids: Ids,
+}
+
+impl From<Wish> for ReserveRequest {
+    fn from(wish: Wish) -> Self {
+        let Wish { key, quantity, ids } = wish;
+        Self {
+            item_id: key.item_id,
+            buyer_id: key.buyer_id,
+            request_id: key.request_id,
+            quantity,
+            first_attempt: ids == Ids::NeverSent,
+        }
+    }
+}

@@ -1,9 +1,8 @@
 //! `holdfast stock`.
 
 use clap::{Args, Subcommand};
-use proto::v1::stock_result::Result as StockAnswer;
 use proto::v1::{
-    AdjustStockRequest, BatchGetStockRequest, GetStockRequest, Stock, StockConsistency, StockView,
+    AdjustStockRequest, GetStockRequest, Stock, StockConsistency, StockView,
 };
 
 use super::{At, Outcome, Session, incomplete, request_id};
@@ -95,38 +94,22 @@ pub(super) async fn get(session: Session, args: GetArgs) -> Outcome {
 /// The stocks of many items. One that fails spoils no other: it is told on
 /// stderr, and the worst of them is the command's code.
 async fn get_many(session: &Session, ids: &[String], consistency: StockConsistency) -> Outcome {
+    let answers = session
+        .client
+        .batch_get_stock(ids, consistency, StockView::Full);
     let mut stocks = Vec::new();
     let mut failures = Vec::new();
-    for batch in ids.chunks(batch_len_max(consistency)) {
-        let request = BatchGetStockRequest {
-            item_ids: batch.to_vec(),
-            consistency: consistency.into(),
-            view: StockView::Full.into(),
-        };
-        for answer in session.client.batch_get_stock(request).await?.results {
-            match answer.result {
-                Some(StockAnswer::Stock(stock)) => stocks.push(describe::stock(&stock)),
-                Some(StockAnswer::Error(error)) => {
-                    failures.push(client::Error::of_entry(&error).into());
-                }
-                None => failures.push(incomplete("stock")),
-            }
+    for answer in answers.await {
+        match answer {
+            Ok(stock) => stocks.push(describe::stock(&stock)),
+            Err(error) => failures.push(Failure::from(error)),
         }
     }
     let shown = session.show_stocks(stocks)?;
     let told = failures
         .iter()
-        .map(|failure: &Failure| failure.report(session.printer.format()));
+        .map(|failure| failure.report(session.printer.format()));
     Ok(told.chain([shown]).max().unwrap_or(shown))
-}
-
-/// How many items the service reads in one call.
-fn batch_len_max(consistency: StockConsistency) -> usize {
-    if consistency == StockConsistency::Strong {
-        16
-    } else {
-        256
-    }
 }
 
 pub(super) async fn adjust(session: Session, args: AdjustArgs) -> Outcome {
