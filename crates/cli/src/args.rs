@@ -1,20 +1,17 @@
 //! The grammar of the command line. What its words mean to those who type them
 //! is written here, because the help is made from it.
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands::Remote;
+use crate::config::{ConfigCommand, Flags};
 use crate::demo::DemoArgs;
 use crate::environment;
 use crate::exit;
 use crate::printer::Format;
-use crate::serve::{HttpListen, LogFormat};
-use crate::time::{parse_duration, parse_positive_duration};
+use crate::time::parse_positive_duration;
 
 /// What holds for all commands and is said at the end of the help.
 const NOTES: &str = "\
@@ -59,7 +56,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a server
-    Serve(ServeArgs),
+    ///
+    /// Alone it keeps its store in ./holdfast-data and is reached from this
+    /// machine only. Settings come from flags, the environment and a file, in
+    /// this order; `holdfast config print` tells which are in force.
+    Serve(Flags),
+    /// Check and print the settings of a server
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Run a whole sale on this machine, with a real server, and judge it
     Demo(DemoArgs),
     #[command(flatten)]
@@ -81,64 +85,6 @@ pub(crate) struct Connection {
         value_parser = parse_positive_duration
     )]
     pub(crate) timeout: Duration,
-}
-
-/// The settings of a server.
-#[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// The IP address and port to listen on; port 0 takes any that is free
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051", value_parser = parse_listen)]
-    pub(crate) listen: SocketAddr,
-
-    /// The same for plain HTTP, which has /metrics for Prometheus, and /healthz
-    /// and /readyz for probes; `off` for none. Not for the open internet
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9464", value_parser = parse_http_listen)]
-    pub(crate) http_listen: HttpListen,
-
-    /// Where the store lives; made if it is not there
-    #[arg(long, value_name = "DIR", default_value = "./holdfast-data")]
-    pub(crate) data_dir: PathBuf,
-
-    /// Threads that serve requests [default: one for each core]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) workers: Option<NonZeroUsize>,
-
-    /// After SIGTERM: how long to go on serving, so that load balancers notice
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
-    pub(crate) drain_grace: Duration,
-
-    /// After that, or at once after SIGINT: how long calls under way may take to
-    /// end before they are cut off
-    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = parse_duration)]
-    pub(crate) drain_deadline: Duration,
-
-    /// The name of this server in its answers [default: the host's name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) server_id: Option<String>,
-
-    /// What to log on stderr: error, warn, info, debug, trace, or a filter for
-    /// each part, such as `info,server=debug`
-    #[arg(long, value_name = "FILTER", default_value = "info")]
-    pub(crate) log: String,
-
-    /// How the log looks
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    pub(crate) log_format: LogFormat,
-}
-
-/// Names of hosts are not taken: one may stand for several addresses.
-fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse()
-        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:50051 or [::]:50051")
-}
-
-fn parse_http_listen(text: &str) -> Result<HttpListen, &'static str> {
-    if text == "off" {
-        return Ok(HttpListen::Off);
-    }
-    text.parse()
-        .map(HttpListen::On)
-        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:9464 or [::]:9464, or off")
 }
 
 #[cfg(test)]
@@ -168,19 +114,6 @@ mod tests {
     }
 
     #[test]
-    fn serve_listens_on_loopback_unless_told_otherwise() {
-        let Command::Serve(args) = parse("holdfast serve").unwrap().command else {
-            panic!("serve is Serve")
-        };
-        assert_eq!(args.listen.to_string(), "127.0.0.1:50051");
-        let http = HttpListen::On(SocketAddr::from(([127, 0, 0, 1], 9464)));
-        assert_eq!(args.http_listen, http);
-        assert_eq!(args.data_dir, PathBuf::from("./holdfast-data"));
-        assert_eq!(args.drain_grace, Duration::from_secs(5));
-        assert_eq!(args.drain_deadline, Duration::from_secs(25));
-    }
-
-    #[test]
     fn the_output_may_be_asked_for_anywhere() {
         for line in [
             "holdfast --output json status",
@@ -201,8 +134,9 @@ mod tests {
             "holdfast confirm --item sneaker --buyer ada --request-id 7",
             "holdfast extend sneaker.AE --for 5m",
             "holdfast health store",
-            "holdfast serve --listen [::]:50051 --http-listen [::]:9464",
-            "holdfast serve --http-listen off",
+            "holdfast serve --config h.toml --listen 127.0.0.1:0 --workers 2",
+            "holdfast config check --config h.toml --drain-grace 5s",
+            "holdfast config print --output json",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -224,11 +158,6 @@ mod tests {
                 "holdfast confirm sneaker.AE --item s --buyer b --request-id 7",
                 "cannot be used",
             ),
-            (
-                "holdfast serve --listen localhost:50051",
-                "IP address and a port",
-            ),
-            ("holdfast serve --http-listen 9464", "or off"),
             ("holdfast serve --adr x", "--"),
             ("holdfast rezerve sneaker ada", "reserve"),
             ("holdfast stock adjust sneaker much", "DELTA"),

@@ -22,8 +22,9 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
   1  refused by a decision: sold out, limit reached, expired, not found, ...;
-     an audit that found a violation
-  2  wrong usage: unknown flag or environment name, invalid value, port in use
+     an audit that found a violation; a question answered with no
+  2  wrong usage: unknown flag, environment name or setting, invalid value, port
+     in use; a question that nobody is there to answer
   3  the service could not be reached or could not decide; an audit without a
      verdict; a service that is not serving";
 

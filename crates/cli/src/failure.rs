@@ -1,7 +1,7 @@
 //! Why a command did not do what it was asked to.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
 use client::ErrorKind;
@@ -49,6 +49,11 @@ impl Failure {
         Self::own("UNAVAILABLE", "LOCAL", message.into(), Exit::Undecided)
     }
 
+    /// Somebody was asked and said no.
+    pub(crate) fn declined(message: impl Into<String>) -> Self {
+        Self::own("CANCELLED", "DECLINED", message.into(), Exit::Refused)
+    }
+
     fn own(code: &'static str, reason: &str, message: String, exit: Exit) -> Self {
         Self {
             code,
@@ -63,11 +68,15 @@ impl Failure {
 
     /// Tells the request id under which the command can be sent again. Needed
     /// where this program drew it: nobody else knows it.
-    pub(crate) fn with_request_id(mut self, request_id: &str) -> Self {
-        self.metadata
-            .insert("request_id".to_owned(), request_id.to_owned());
+    pub(crate) fn with_request_id(self, request_id: &str) -> Self {
+        self.with_id("request-id", request_id)
+    }
+
+    /// The same for the id that the command takes by this flag.
+    pub(crate) fn with_id(mut self, flag: &str, id: &str) -> Self {
+        self.metadata.insert(flag.replace('-', "_"), id.to_owned());
         if self.open {
-            self.message = format!("{} (--request-id {request_id})", self.message);
+            self.message = format!("{} (--{flag} {id})", self.message);
         }
         self
     }
@@ -94,6 +103,13 @@ impl Failure {
             write!(text, "\n  {field}: {description}").ok();
         }
         text
+    }
+}
+
+/// The sentence.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

@@ -28,6 +28,8 @@
 //! | `cancel`, `extend`, `reservation get` | the reservation |
 //! | `audit` | `verdict` and the books it judged |
 //! | `status`, `health` | the reply |
+//! | `config check` | `{"ok": true}` |
+//! | `config print` | `{"settings": [{"name", "value", "origin", "set_by"}]}` |
 //! | `serve` | `{"event": "listening", "addr": "http://...", "data_dir": "..."}` once it serves |
 //!
 //! Errors are one sentence on stderr, or with `--output json` one line:
@@ -47,24 +49,27 @@
 //! Every flag has an environment name, made from its own: `--hold-ttl` is
 //! `HOLDFAST_HOLD_TTL` ([`environment`]). An unknown `HOLDFAST_` name ends any
 //! command with code 2, for it is most likely a setting that somebody believes
-//! to be in force.
+//! to be in force. The settings of `serve` can also stand in a file ([`config`]).
 //!
 //! # Code map
 //!
-//! [`args`] is the grammar, [`commands`] what the commands do to a server,
+//! [`args`] is the grammar, [`config`] the settings of a server, [`commands`] what the commands do to a server,
 //! [`describe`] what is said about each message, [`document`] how that looks as
 //! text and as JSON, [`serve`] the server's process, [`demo`] the demo.
 
 mod args;
 mod commands;
+mod config;
 mod demo;
 mod describe;
 mod document;
 mod environment;
 mod exit;
 mod failure;
+mod nearest;
 mod printer;
 mod serve;
+mod size;
 mod time;
 
 use std::env;
@@ -74,6 +79,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 
 use crate::args::{Cli, Command};
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::printer::{Format, Printer};
@@ -81,30 +87,21 @@ use crate::printer::{Format, Printer};
 /// Runs the command that the process's arguments name; the returned code is
 /// the process's.
 pub fn main() -> ExitCode {
-    let environment = env::vars_os()
-        .map(|(name, value)| {
-            (
-                name.to_string_lossy().into_owned(),
-                value.to_string_lossy().into_owned(),
-            )
-        })
-        .collect::<Vec<_>>();
-    run(env::args_os().collect(), &environment)
+    run(env::args_os().collect(), &Environment::of_process())
 }
 
-fn run(args: Vec<OsString>, environment: &[(String, String)]) -> ExitCode {
+fn run(args: Vec<OsString>, environment: &Environment) -> ExitCode {
     let format = Format::guess(&args, environment);
     let grammar = args::grammar();
     let matches = match grammar.clone().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => return grammar_says(&error, format),
     };
-    let names = environment.iter().map(|(name, _)| name.as_str());
-    if let Err(failure) = environment::check(&grammar, names) {
+    if let Err(failure) = environment::check(&grammar, environment) {
         return failure.report(format).into();
     }
     match Cli::from_arg_matches(&matches) {
-        Ok(cli) => dispatch(cli.command, Printer::new(cli.output)),
+        Ok(cli) => dispatch(cli.command, environment, Printer::new(cli.output)),
         Err(error) => grammar_says(&error, format),
     }
 }
@@ -126,9 +123,10 @@ fn grammar_says(error: &clap::Error, format: Format) -> ExitCode {
     Failure::usage(sentence.trim()).report(format).into()
 }
 
-fn dispatch(command: Command, printer: Printer) -> ExitCode {
+fn dispatch(command: Command, environment: &Environment, printer: Printer) -> ExitCode {
     let result = match command {
-        Command::Serve(args) => serve::run(args, printer),
+        Command::Serve(flags) => serve::run(&flags, environment, printer),
+        Command::Config(command) => config::run(&command, environment, printer),
         Command::Demo(args) => return demo::run(&args, printer.format()),
         Command::Remote(command) => commands::run(command, printer),
     };

@@ -1,11 +1,12 @@
 //! Where results go.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 
 use clap::ValueEnum;
 
-use crate::document::Doc;
+use crate::document::{Doc, Rows};
+use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::time;
 
@@ -22,12 +23,10 @@ pub(crate) enum Format {
 impl Format {
     /// The format asked for, as far as one can tell before the arguments are
     /// understood: also the error that they are wrong shall have it.
-    pub(crate) fn guess(args: &[OsString], environment: &[(String, String)]) -> Self {
+    pub(crate) fn guess(args: &[OsString], environment: &Environment) -> Self {
         let pair = |pair: &[OsString]| pair[0] == "--output" && pair[1] == "json";
         let by_flag = args.windows(2).any(pair) || args.iter().any(|arg| arg == "--output=json");
-        let by_name = environment
-            .iter()
-            .any(|(name, value)| name == "HOLDFAST_OUTPUT" && OsStr::new(value) == "json");
+        let by_name = matches!(environment.get("HOLDFAST_OUTPUT"), Ok(Some("json")));
         let other_flag = args
             .iter()
             .any(|arg| arg == "--output" || arg == "--output=text");
@@ -67,17 +66,38 @@ impl Printer {
             }
         }
     }
+
+    /// A result that is nothing but a list: a table, or an object with one
+    /// field, so that others can be added.
+    pub(crate) fn print_rows(self, name: &'static str, rows: Rows) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => write_line(rows.text().trim_end()),
+            Format::Json => self.print(None, &Doc::new().with(name, rows)),
+        }
+    }
+}
+
+/// Whether anybody reads what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    Yes,
+    /// The reader has gone, as `head -1` does.
+    NobodyReads,
 }
 
 /// Writes a line, and sees to it that it leaves the process. A reader that
-/// has gone (`| head -1`) is no failure: the deed is done all the same.
+/// has gone is no failure: the deed is done all the same.
 pub(crate) fn write_line(line: &str) -> Result<(), Failure> {
+    try_write_line(line).map(|_| ())
+}
+
+/// The same for those who would go on writing.
+pub(crate) fn try_write_line(line: &str) -> Result<Written, Failure> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::local(format!("cannot write the result: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Written::Yes),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Written::NobodyReads),
+        Err(error) => Err(Failure::local(format!("cannot write the result: {error}"))),
     }
 }
 
@@ -87,8 +107,7 @@ mod tests {
 
     fn guess(args: &[&str], environment: &[(&str, &str)]) -> Format {
         let args: Vec<_> = args.iter().map(OsString::from).collect();
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Format::guess(&args, &environment.iter().map(owned).collect::<Vec<_>>())
+        Format::guess(&args, &Environment::of(environment))
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Config {
     pub server_id: String,
     /// Where the embedded store lies.
     pub data_dir: PathBuf,
+    /// Free bytes of its disk below which nothing new is taken.
+    pub disk_reserve: u64,
     /// Runtimes that serve, each on a thread of its own; one per core.
     pub workers: NonZeroUsize,
     /// How long a server that was told to leave goes on serving, so that load

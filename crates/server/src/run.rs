@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -77,7 +76,11 @@ async fn serve(
     }
     tasks.spawn("the upkeep of the figures", figures.clone().keep_up());
     let (listener, address) = listen(listeners.grpc, "gRPC")?;
-    let inventory = open(config.data_dir, figures.clone()).await?;
+    let options = Options {
+        reserve_bytes: config.disk_reserve,
+        ..Options::new(config.data_dir)
+    };
+    let inventory = open(options, figures.clone()).await?;
     let life = Lifecycle::new();
     let services = Services::new(
         Arc::clone(&inventory),
@@ -137,8 +140,8 @@ async fn serve(
 }
 
 /// Opens the store; what it counts is among these figures.
-async fn open(data_dir: PathBuf, figures: Figures) -> Result<Arc<Inventory>, RunError> {
-    let work = move || figures.within(|| Embedded::open(Options::new(data_dir)));
+async fn open(options: Options, figures: Figures) -> Result<Arc<Inventory>, RunError> {
+    let work = move || figures.within(|| Embedded::open(options));
     let opened = blocking(work).await.map_err(|CutOff| RunError::Ended {
         part: "the opening of the store".to_owned(),
         cause: "its thread was cut off".to_owned(),

@@ -192,6 +192,8 @@ async fn settings(World { server, .. }: World) {
         ("HOLDFAST_LISTN", "127.0.0.1:0", "HOLDFAST_LISTEN"),
         ("HOLDFAST_DRAIN_GRACE_MS", "100", "HOLDFAST_DRAIN_GRACE"),
         ("HOLDFAST_DRAIN_GRACE", "5", "unit"),
+        ("HOLDFAST_CONFIGURATION", "h.toml", "HOLDFAST_CONFIG"),
+        ("HOLDFAST_CONFIG", "/no/such/holdfast.toml", "--config"),
     ] {
         let mut command = holdfast!().command(&["serve", "--data-dir", other]);
         command.env(name, value);
@@ -203,4 +205,44 @@ async fn settings(World { server, .. }: World) {
         );
         assert!(ended.stderr.contains(nearest), "{name}: {}", ended.stderr);
     }
+    let (dir, file) = (Path::new(other), server.data_dir().with_file_name("h.toml"));
+    in_a_file(dir, &file).await;
+}
+
+/// What is wrong with a file of settings is told with its line, by the server
+/// and by who only checks; nothing is touched.
+async fn in_a_file(dir: &Path, file: &Path) {
+    let (data, path) = (dir.to_str().unwrap(), file.to_str().unwrap());
+    let wrong: [(&[u8], &[&str]); 8] = [
+        (
+            b"listn = \"127.0.0.1:0\"",
+            &["line 1", "listn", "mean listen?"],
+        ),
+        (b"\ndrain_grace = \"5s\"", &["line 2", "mean drain-grace?"]),
+        (b"drain-grace = 5", &["line 1", "needs a unit", "5s"]),
+        (b"disk-reserve = 64", &["line 1", "needs a unit", "64MiB"]),
+        (b"log = \"info", &["line 1"]),
+        (b"[serve]\nlog = \"info\"", &["line 1", "no setting serve"]),
+        (b"workers = [1]", &["line 1", "no single value"]),
+        (b"log = \"\xff\"", &["UTF-8"]),
+    ];
+    for (text, parts) in wrong {
+        fs::write(file, text).unwrap();
+        let serve = ["serve", "--config", path, "--data-dir", data];
+        refused(
+            &holdfast!().run(&serve).await,
+            2,
+            &[parts, &[path]].concat(),
+        );
+        let check = ["config", "check", "--config", path];
+        refused(
+            &holdfast!().run(&check).await,
+            2,
+            &[parts, &[path]].concat(),
+        );
+    }
+    // A directory is no file.
+    let serve = ["serve", "--config", "/", "--data-dir", data];
+    refused(&holdfast!().run(&serve).await, 2, &["cannot be read"]);
+    assert!(!dir.exists(), "it got as far as its data");
 }

@@ -1,9 +1,7 @@
 //! `holdfast stock`.
 
 use clap::{Args, Subcommand};
-use proto::v1::{
-    AdjustStockRequest, GetStockRequest, Stock, StockConsistency, StockView,
-};
+use proto::v1::{AdjustStockRequest, GetStockRequest, Stock, StockConsistency, StockView};
 
 use super::{At, Outcome, Session, incomplete, request_id};
 use crate::describe;

@@ -11,15 +11,6 @@ use crate::failure::Failure;
 /// lowers the number to its own bound (`net.core.somaxconn`).
 const BACKLOG: i32 = 4_096;
 
-/// Where plain HTTP is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HttpListen {
-    /// Here.
-    On(SocketAddr),
-    /// Nowhere.
-    Off,
-}
-
 /// A port of a server, by the flag that chooses it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Port {

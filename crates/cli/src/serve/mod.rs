@@ -1,67 +1,54 @@
-//! `holdfast serve`: the process around a server. The steps, in order: logging,
-//! the ports, signals, then the server until it has drained.
+//! `holdfast serve`: the process around a server. The steps, in order: the settings,
+//! logging, the ports, signals, then the server until it has drained.
 
 mod listen;
 mod log;
 mod signals;
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
-use std::thread;
 
 use server::{Config, Listeners};
 
-use crate::args::ServeArgs;
+use crate::config::{Flags, Settings};
 use crate::document::Doc;
+use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::printer::{Format, Printer, write_line};
 use listen::Port;
 
-pub(crate) use listen::HttpListen;
-pub(crate) use log::LogFormat;
-
-/// Serves until the process is asked to leave.
-pub(crate) fn run(args: ServeArgs, printer: Printer) -> Result<Exit, Failure> {
-    log::init(&args.log, args.log_format)?;
+/// Serves until the process is asked to leave. Every setting is valid before
+/// anything is opened.
+pub(crate) fn run(
+    flags: &Flags,
+    environment: &Environment,
+    printer: Printer,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(flags, environment)?;
+    log::init(settings.log, settings.log_format)?;
     // The ports before the store: a second server on the same command line must
     // not get as far as the first one's data.
-    let grpc = listen::bind(args.listen, Port::Grpc)?;
-    let http = match args.http_listen {
-        HttpListen::On(addr) => Some(listen::bind(addr, Port::Http)?),
-        HttpListen::Off => None,
-    };
+    let grpc = listen::bind(settings.listen, Port::Grpc)?;
+    let http = settings
+        .http_listen
+        .map(|addr| listen::bind(addr, Port::Http))
+        .transpose()?;
     let shutdown = signals::watch()
         .map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))?;
-    let data_dir = args.data_dir.display().to_string();
+    let data_dir = settings.data_dir.display().to_string();
     let http_addr = http.as_ref().and_then(address);
     let ready = move |addr| announce(printer, addr, http_addr, &data_dir);
-    server::run(config(args)?, Listeners { grpc, http }, ready, shutdown)
+    let config = Config {
+        server_id: settings.server_id,
+        data_dir: settings.data_dir,
+        disk_reserve: settings.disk_reserve,
+        workers: settings.workers,
+        drain_grace: settings.drain_grace,
+        drain_deadline: settings.drain_deadline,
+    };
+    server::run(config, Listeners { grpc, http }, ready, shutdown)
         .map_err(|error| Failure::local(error.to_string()))?;
     Ok(Exit::Done)
-}
-
-fn config(args: ServeArgs) -> Result<Config, Failure> {
-    let server_id = match args.server_id {
-        Some(id) if id.trim().is_empty() => {
-            return Err(Failure::usage(
-                "--server-id is empty: give the server a name",
-            ));
-        }
-        Some(id) => id,
-        None => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-    };
-    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    Ok(Config {
-        server_id,
-        data_dir: args.data_dir,
-        workers: args.workers.unwrap_or_else(cores),
-        drain_grace: args.drain_grace,
-        drain_deadline: args.drain_deadline,
-    })
 }
 
 /// What a port is bound to; port 0 has become a real one. A socket that cannot

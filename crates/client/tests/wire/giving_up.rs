@@ -67,7 +67,7 @@ fn unavailable<T>() -> Result<T, Status> {
     Err(ours(Code::Unavailable, reason::STORE_UNAVAILABLE))
 }
 
-fn cancelled() -> Result<CancelResponse, Status> {
+fn cancelled<E>() -> Result<CancelResponse, E> {
     Ok(CancelResponse::default())
 }
 

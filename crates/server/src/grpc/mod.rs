@@ -128,10 +128,7 @@ impl Services {
         &self,
         connections: impl Stream<Item = io::Result<Connection>>,
     ) -> Result<(), String> {
-        let desk = Desk::new(
-            Arc::clone(&self.inventory),
-            Decisions::new(&self.figures),
-        );
+        let desk = Desk::new(Arc::clone(&self.inventory), Decisions::new(&self.figures));
         let inventory = inventory::Service::new(
             Arc::clone(&self.inventory),
             desk,

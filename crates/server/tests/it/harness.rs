@@ -150,6 +150,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
     Config {
         server_id: "test-1".to_owned(),
         data_dir: dir.path().to_owned(),
+        disk_reserve: 64 << 20,
         workers: NonZeroUsize::new(2).unwrap(),
         drain_grace: Duration::ZERO,
         // A test that drops its server has its clients on the same thread:

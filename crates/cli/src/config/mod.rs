@@ -1,0 +1,211 @@
+//! The settings of a server: where they are written ([`list`]), how the layers
+//! lie over each other ([`layers`]), and what they mean ([`Settings`]).
+//!
+//! A value is a string until all layers are there, and understood before any
+//! port opens. To add a setting: name it in [`list`], read it in
+//! [`Settings::read`], and run `holdfast config print --table >
+//! docs/SETTINGS.md`.
+
+mod command;
+mod file;
+mod flags;
+mod layers;
+mod list;
+mod table;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::size::parse_size;
+use crate::time::parse_duration;
+
+pub(crate) use command::{ConfigCommand, run};
+pub(crate) use flags::Flags;
+pub(crate) use layers::Layers;
+pub(crate) use list::{PREFIX, environment_name, environment_names, is_ours};
+
+/// The settings of a server, all of them valid.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    /// `None`: nothing is served over plain HTTP.
+    pub(crate) http_listen: Option<SocketAddr>,
+    pub(crate) data_dir: PathBuf,
+    /// In bytes.
+    pub(crate) disk_reserve: u64,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) drain_grace: Duration,
+    pub(crate) drain_deadline: Duration,
+    pub(crate) server_id: String,
+    pub(crate) log: EnvFilter,
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON lines for log collectors.
+    Json,
+}
+
+impl Settings {
+    /// The settings that these flags and this environment come to, with the
+    /// file that either names.
+    pub(crate) fn load(flags: &Flags, environment: &Environment) -> Result<Self, Failure> {
+        Self::read(&Layers::over(flags, environment)?)
+    }
+
+    /// Understands every setting.
+    fn read(layers: &Layers<'_>) -> Result<Self, Failure> {
+        let settings = Self {
+            listen: layers.read(&list::LISTEN, parse_listen)?,
+            http_listen: layers.read(&list::HTTP_LISTEN, parse_http_listen)?,
+            data_dir: layers.read(&list::DATA_DIR, parse_path)?,
+            disk_reserve: layers.read(&list::DISK_RESERVE, parse_size)?,
+            workers: layers.read(&list::WORKERS, parse_workers)?,
+            drain_grace: layers.read(&list::DRAIN_GRACE, parse_duration)?,
+            drain_deadline: layers.read(&list::DRAIN_DEADLINE, parse_duration)?,
+            server_id: layers.read(&list::SERVER_ID, parse_name)?,
+            log: layers.read(&list::LOG, parse_filter)?,
+            log_format: layers.read(&list::LOG_FORMAT, parse_log_format)?,
+        };
+        settings.check_together()?;
+        Ok(settings)
+    }
+
+    /// What no value says by itself.
+    fn check_together(&self) -> Result<(), Failure> {
+        // Port 0 is another one each time.
+        if self.listen.port() != 0 && self.http_listen == Some(self.listen) {
+            return Err(Failure::usage(format!(
+                "listen and http-listen are both {}: give each an address of its own, or set \
+                 http-listen to off",
+                self.listen
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Names of hosts are not taken: one may stand for several addresses.
+fn parse_listen(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:50051 or [::]:50051")
+}
+
+fn parse_http_listen(text: &str) -> Result<Option<SocketAddr>, &'static str> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let address = text
+        .parse()
+        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:9464 or [::]:9464, or off")?;
+    Ok(Some(address))
+}
+
+fn parse_path(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() {
+        return Err("name a directory");
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn parse_workers(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "write a whole number from 1 on")
+}
+
+fn parse_name(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("give the server a name");
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    if text.trim().is_empty() {
+        return Err("write it like info, or info,server=debug; error is the quietest".to_owned());
+    }
+    let filter = EnvFilter::builder().parse(text);
+    filter.map_err(|error| format!("{error}; write it like info, or info,server=debug"))
+}
+
+fn parse_log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file::File;
+    use super::*;
+
+    fn settings(flags: &[(&'static str, &str)], text: &str) -> Result<Settings, String> {
+        let (flags, environment) = (Flags::of(flags), Environment::default());
+        let file = File::parse("h.toml", text).map_err(|failure| failure.to_string())?;
+        let layers = Layers::with_file(&flags, &environment, file);
+        Settings::read(&layers).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_server_that_is_told_nothing_listens_on_loopback() {
+        let settings = settings(&[], "").unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(settings.http_listen.unwrap().to_string(), "127.0.0.1:9464");
+        assert_eq!(settings.data_dir, PathBuf::from("./holdfast-data"));
+        assert_eq!(settings.disk_reserve, 64 << 20);
+        assert_eq!(settings.drain_grace, Duration::from_secs(5));
+        assert_eq!(settings.drain_deadline, Duration::from_secs(25));
+        assert!(!settings.server_id.is_empty());
+        assert_eq!(settings.log_format, LogFormat::Text);
+    }
+
+    #[test]
+    fn every_setting_is_read_and_refuses_what_it_cannot_be() {
+        for setting in list::ALL {
+            let error = settings(&[(setting.name, "")], "").unwrap_err();
+            let place = format!("--{} \"\": ", setting.name);
+            assert!(error.starts_with(&place), "{error}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_say_how_to_write_right_ones() {
+        let table = [
+            ("listen = \"localhost:50051\"", "IP address and a port"),
+            ("listen = 50051", "IP address and a port"),
+            ("http-listen = \"on\"", "or off"),
+            ("disk-reserve = 64", "needs a unit, such as 64MiB"),
+            ("workers = 0", "whole number from 1"),
+            ("workers = 1.5", "whole number from 1"),
+            ("drain-grace = 5", "needs a unit, such as 5s"),
+            ("log = \"server=loud\"", "write it like info"),
+            ("log-format = true", "write text or json"),
+            (
+                "listen = \"[::]:1\"\nhttp-listen = \"[::]:1\"",
+                "both [::]:1",
+            ),
+        ];
+        for (text, part) in table {
+            let error = settings(&[], text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn plain_http_can_be_switched_off() {
+        let settings = settings(&[], "http-listen = \"off\"").unwrap();
+        assert_eq!(settings.http_listen, None);
+    }
+}
