@@ -155,6 +155,108 @@ async fn a_sale_by_hand() {
 }
 
 #[tokio::test]
+async fn units_come_back_and_totals_are_set() {
+    let terminal = Terminal::new().await;
+    terminal
+        .json(DONE, "item create gift --stock 5 --sell-at-once")
+        .await;
+    let sold = terminal.json(DONE, "reserve gift ada --quantity 3").await;
+    let id = sold["reservation"]["reservation_id"].as_str().unwrap();
+    let back = terminal
+        .json(DONE, &format!("return {id} --quantity 2"))
+        .await;
+    assert_eq!(back["reservation"]["returned_quantity"], 2);
+    let again = format!(
+        "return {id} --quantity 2 --return-id {}",
+        back["return_id"].as_str().unwrap()
+    );
+    let replayed = terminal.json(DONE, &again).await;
+    assert_eq!(replayed["reservation"]["returned_quantity"], 2);
+    let request = sold["request_id"].as_str().unwrap();
+    let by_key = format!("return --item gift --buyer ada --request-id {request} --quantity");
+    let broken = terminal.json(DONE, &format!("{by_key} 1 --discard")).await;
+    assert_eq!(broken["reservation"]["returned_quantity"], 3);
+    let error = terminal.error(REFUSED, &format!("{by_key} 1")).await;
+    assert_eq!(error["reason"], "RETURN_TOO_LARGE");
+    assert!(error["metadata"]["return_id"].is_string(), "{error}");
+
+    let error = terminal
+        .error(REFUSED, "stock set gift 9 --expected 4")
+        .await;
+    assert_eq!(error["reason"], "TOTAL_MISMATCH");
+    let set = terminal
+        .json(DONE, "stock set gift 9 --expected 5 --reason delivery")
+        .await;
+    assert_eq!(
+        (&set["stock"]["total"], &set["replayed"]),
+        (&json!(9), &json!(false))
+    );
+    let again = format!(
+        "stock set gift 9 --expected 5 --request-id {}",
+        set["request_id"].as_str().unwrap()
+    );
+    assert_eq!(terminal.json(DONE, &again).await["replayed"], true);
+    let audit = terminal.json(DONE, "audit gift --records").await;
+    assert_eq!(audit["verdict"], "SOUND");
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_is_asked_for() {
+    let terminal = Terminal::new().await;
+    terminal.json(DONE, "item create gift --stock 5").await;
+    // Nobody is there to answer.
+    for line in [
+        "item close gift",
+        "item delete gift",
+        "stripes release 7 --freeze-id f --reason r --accept-loss",
+    ] {
+        let error = terminal.error(USAGE, line).await;
+        assert_eq!(error["reason"], "USAGE", "{error}");
+        assert!(
+            error["message"].as_str().unwrap().contains("--yes"),
+            "{error}"
+        );
+    }
+    assert_eq!(terminal.json(DONE, "item get gift").await["state"], "OPEN");
+    let closed = terminal.json(DONE, "item close gift --yes").await;
+    assert_eq!(closed["state"], "CLOSED");
+
+    let held = terminal.json(DONE, "item create held --stock 1").await;
+    terminal.json(DONE, "reserve held ada").await;
+    let error = terminal.error(REFUSED, "item delete held --yes").await;
+    assert_eq!(error["reason"], "UNITS_HELD");
+    let other = held["version"].as_i64().unwrap() + 1;
+    let stale = format!("item delete held --force --expected-version {other} --yes");
+    let error = terminal.error(REFUSED, &stale).await;
+    assert_eq!(error["reason"], "VERSION_MISMATCH");
+    let deleted = terminal.json(DONE, "item delete held --force --yes").await;
+    assert_eq!(deleted, json!({"item_id": "held", "deleted": true}));
+    terminal.error(REFUSED, "item get held").await;
+
+    // An environment outlives the moment: it does not say yes.
+    let mut command = holdfast!().command(&["item", "delete", "gift"]);
+    command.env("HOLDFAST_ADDR", terminal.server.address());
+    command.env("HOLDFAST_YES", "true");
+    let ended = run(command).await;
+    assert_eq!(ended.code, Some(USAGE), "{ended:#?}");
+    assert!(ended.sentence().contains("--yes"), "{ended:#?}");
+}
+
+#[tokio::test]
+async fn completions_are_scripts() {
+    for (shell, part) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef holdfast"),
+        ("fish", "complete -c holdfast"),
+    ] {
+        let ended = holdfast!().run(&["completions", shell]).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(DONE), ""), "{shell}");
+        assert!(ended.stdout.contains(part), "{shell}");
+        assert!(ended.stdout.contains("reservation"), "{shell}");
+    }
+}
+
+#[tokio::test]
 async fn items_and_the_server_itself() {
     let terminal = Terminal::new().await;
     terminal.json(DONE, "item create a.1 --stock 1").await;
@@ -175,7 +277,7 @@ async fn items_and_the_server_itself() {
         "OPEN"
     );
     assert_eq!(
-        terminal.json(DONE, "item close a.1").await["state"],
+        terminal.json(DONE, "item close a.1 --yes").await["state"],
         "CLOSED"
     );
     assert_eq!(

@@ -4,33 +4,28 @@
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::commands::Remote;
 use crate::config::{ConfigCommand, Flags};
 use crate::demo::DemoArgs;
 use crate::environment;
 use crate::exit;
+use crate::manual;
 use crate::printer::Format;
 use crate::time::parse_positive_duration;
 
 /// What holds for all commands and is said at the end of the help.
 const NOTES: &str = "\
-Every flag can be set by the environment: --hold-ttl is HOLDFAST_HOLD_TTL.
+Flags can be set by the environment: --hold-ttl is HOLDFAST_HOLD_TTL; but not
+what changes an item or skips a question.
 Durations have units, as in 5m, 100ms, 1h30m or 30d; times are RFC 3339, as in
 2026-11-27T09:00:00Z.";
 
 /// The grammar, complete with environment names and exit codes.
 pub(crate) fn grammar() -> clap::Command {
     let command = environment::with_names(Cli::command());
-    command
-        .mut_subcommands(with_exit_codes)
-        .after_help(format!("{NOTES}\n\n{}", exit::HELP))
-}
-
-fn with_exit_codes(command: clap::Command) -> clap::Command {
-    command
-        .mut_subcommands(with_exit_codes)
-        .after_help(exit::HELP)
+    manual::with_ends(command, "").after_help(format!("{NOTES}\n\n{}", exit::HELP))
 }
 
 /// Holdfast sells what is scarce: never oversold, never stranded, never granted
@@ -68,6 +63,12 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     #[command(flatten)]
     Remote(Remote),
+    /// Print what makes a shell complete this command
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
 }
 
 /// Which server a command talks to.
@@ -104,16 +105,6 @@ mod tests {
     }
 
     #[test]
-    fn every_command_tells_its_exit_codes() {
-        fn walk(command: &clap::Command) {
-            let help = command.clone().render_long_help().to_string();
-            assert!(help.contains("Exit codes:"), "{}", command.get_name());
-            command.get_subcommands().for_each(walk);
-        }
-        walk(&grammar());
-    }
-
-    #[test]
     fn the_output_may_be_asked_for_anywhere() {
         for line in [
             "holdfast --output json status",
@@ -130,6 +121,8 @@ mod tests {
             "holdfast item list --state open --state paused --prefix a",
             "holdfast stock adjust sneaker -5 --allow-partial",
             "holdfast stock get a b c --strong",
+            "holdfast stock set sneaker 0 --expected 0",
+            "holdfast return --item sneaker --buyer ada --request-id 7 --quantity 1 --return-id 8",
             "holdfast confirm sneaker.AE --reacquire",
             "holdfast confirm --item sneaker --buyer ada --request-id 7",
             "holdfast extend sneaker.AE --for 5m",
@@ -153,6 +146,14 @@ mod tests {
             ("holdfast item create sneaker", "--stock"),
             ("holdfast status --timeout 0s", "longer than nothing"),
             ("holdfast confirm", "RESERVATION_ID"),
+            ("holdfast return sneaker.AE", "--quantity"),
+            ("holdfast stock set sneaker 5", "--expected"),
+            (
+                "holdfast stripes release 7 --freeze-id 1 --reason x",
+                "--accept-loss",
+            ),
+            ("holdfast completions tcsh", "SHELL"),
+            ("holdfast item update sneaker --reset stock", "sale-end"),
             ("holdfast confirm --item sneaker", "--buyer"),
             (
                 "holdfast confirm sneaker.AE --item s --buyer b --request-id 7",

@@ -19,15 +19,23 @@
 //!
 //! | command | prints |
 //! |---|---|
-//! | `item create`, `get`, `pause`, `resume`, `close` | the item; `create` also `request_id` |
+//! | `item create`, `get`, `update`, `pause`, `resume`, `close` | the item; `create` also `request_id` |
+//! | `item delete` | `item_id`, `deleted` |
 //! | `item list` | `{"items": [...]}` |
 //! | `stock get` | `{"stocks": [...]}`, in the order asked; items that fail are errors on stderr |
 //! | `stock adjust` | `request_id`, `applied_delta`, `replayed`, `stock` |
+//! | `stock set` | `request_id`, `replayed`, `stock` |
+//! | `stock watch` | a stock for each change, a line each |
 //! | `reserve` | `outcome`, the ids, what the outcome needs, `reservation` if there is one |
 //! | `confirm` | `outcome`, `reservation` |
 //! | `cancel`, `extend`, `reservation get` | the reservation |
+//! | `return` | `return_id`, `reservation` |
+//! | `reservation list` | `{"reservations": [...], "more": bool}` |
+//! | `explain` | `outcome` or `error`, `description`, and what they rest on |
 //! | `audit` | `verdict` and the books it judged |
 //! | `status`, `health` | the reply |
+//! | `stripes list` | `{"stripes": [...]}` |
+//! | `stripes release` | `stripe`, `surplus_units` |
 //! | `config check` | `{"ok": true}` |
 //! | `config print` | `{"settings": [{"name", "value", "origin", "set_by"}]}` |
 //! | `serve` | `{"event": "listening", "addr": "http://...", "data_dir": "..."}` once it serves |
@@ -36,8 +44,10 @@
 //! `{"error": {"code", "reason", "message", "metadata", "fields"}}`, where code
 //! and reason are those of the contract; reason is null where none came, as from
 //! a server that is not there. Errors of this program's own have the reason
-//! `USAGE` or `LOCAL`. Where it drew a request id, `metadata.request_id` has it:
-//! with that id the command can be sent again.
+//! `USAGE`, `LOCAL` or, where somebody was asked and said no, `DECLINED`. Where it
+//! drew a request id, `metadata.request_id` (of a return, `return_id`) has it: with
+//! that id the command can be sent again. What cannot be undone asks first, unless
+//! `--yes` is said; where there is no terminal to ask, that is wrong usage.
 //!
 //! # Exit codes
 //!
@@ -46,14 +56,16 @@
 //!
 //! # Environment
 //!
-//! Every flag has an environment name, made from its own: `--hold-ttl` is
-//! `HOLDFAST_HOLD_TTL` ([`environment`]). An unknown `HOLDFAST_` name ends any
-//! command with code 2, for it is most likely a setting that somebody believes
-//! to be in force. The settings of `serve` can also stand in a file ([`config`]).
+//! Flags have environment names, made from their own: `--hold-ttl` is
+//! `HOLDFAST_HOLD_TTL` ([`environment`]); not those that change an item or skip a
+//! question. An unknown `HOLDFAST_` name ends any command with code 2, for it is
+//! most likely a setting that somebody believes to be in force. The settings of
+//! `serve` can also stand in a file ([`config`]).
 //!
 //! # Code map
 //!
-//! [`args`] is the grammar, [`config`] the settings of a server, [`commands`] what the commands do to a server,
+//! [`args`] is the grammar, [`manual`] the ends of its help, [`config`] the
+//! settings of a server, [`commands`] what the commands do to a server,
 //! [`describe`] what is said about each message, [`document`] how that looks as
 //! text and as JSON, [`serve`] the server's process, [`demo`] the demo.
 
@@ -66,6 +78,7 @@ mod document;
 mod environment;
 mod exit;
 mod failure;
+mod manual;
 mod nearest;
 mod printer;
 mod serve;
@@ -77,12 +90,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use clap_complete::Shell;
 
 use crate::args::{Cli, Command};
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::printer::{Format, Printer};
+use crate::printer::{Format, Printer, write_line};
 
 /// Runs the command that the process's arguments name; the returned code is
 /// the process's.
@@ -104,6 +118,14 @@ fn run(args: Vec<OsString>, environment: &Environment) -> ExitCode {
         Ok(cli) => dispatch(cli.command, environment, Printer::new(cli.output)),
         Err(error) => grammar_says(&error, format),
     }
+}
+
+/// A script for the shell, made from the grammar.
+fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::grammar(), "holdfast", &mut script);
+    write_line(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(Exit::Done)
 }
 
 /// Help, the version, or what is wrong with the arguments.
@@ -129,6 +151,7 @@ fn dispatch(command: Command, environment: &Environment, printer: Printer) -> Ex
         Command::Config(command) => config::run(&command, environment, printer),
         Command::Demo(args) => return demo::run(&args, printer.format()),
         Command::Remote(command) => commands::run(command, printer),
+        Command::Completions { shell } => completions(shell),
     };
     match result {
         Ok(exit) => exit.into(),

@@ -5,16 +5,17 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use proto::v1::{
-    CloseItemRequest, CreateItemRequest, GetItemRequest, Item, ItemState, ListItemsRequest,
-    PauseItemRequest, ResumeItemRequest,
+    CloseItemRequest, CreateItemRequest, DeleteItemRequest, GetItemRequest, Item, ItemState,
+    ListItemsRequest, PauseItemRequest, ResumeItemRequest,
 };
 
+use super::consent::Consent;
+use super::update::UpdateArgs;
 use super::{At, Outcome, Session, incomplete, request_id};
 use crate::describe;
 use crate::document::{Doc, Rows};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::printer::{Format, write_line};
 use crate::time::{self, parse_duration, parse_time};
 
 /// `holdfast item`.
@@ -26,12 +27,21 @@ pub(crate) enum ItemCommand {
     Get(At<GetArgs>),
     /// List items
     List(At<ListArgs>),
+    /// Change an item's settings; holds already given keep their deadlines
+    ///
+    /// Only what is named is changed. Stock is not a setting: see `stock
+    /// adjust` and `stock set`.
+    Update(At<UpdateArgs>),
     /// Stop an item's sale for now; holds may still be confirmed
     Pause(At<ChangeArgs>),
     /// End a pause
     Resume(At<ChangeArgs>),
     /// End an item's sale for good; holds may still be confirmed
-    Close(At<ChangeArgs>),
+    Close(At<CloseArgs>),
+    /// Delete an item with its stock and all its reservations
+    ///
+    /// Its id may be used again afterwards, for what is then another item.
+    Delete(At<DeleteArgs>),
 }
 
 /// A new item.
@@ -132,6 +142,35 @@ pub(crate) struct ChangeArgs {
     reason: String,
 }
 
+/// An end of the sale.
+#[derive(Debug, Args)]
+pub(crate) struct CloseArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// What to delete.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The item
+    #[arg(value_name = "ITEM")]
+    item_id: String,
+
+    /// Also while units are held; those holds are gone with it
+    #[arg(long)]
+    force: bool,
+
+    /// Delete only this version, which `item get` tells; 0 for any
+    #[arg(long, value_name = "NUMBER", default_value_t)]
+    expected_version: i64,
+
+    #[command(flatten)]
+    consent: Consent,
+}
+
 pub(super) async fn create(session: Session, args: CreateArgs) -> Outcome {
     let (request_id, _) = request_id(args.request_id);
     let item = Item {
@@ -190,13 +229,31 @@ pub(super) async fn resume(session: Session, args: ChangeArgs) -> Outcome {
     session.show_item(reply.item.as_ref())
 }
 
-pub(super) async fn close(session: Session, args: ChangeArgs) -> Outcome {
+pub(super) async fn close(session: Session, args: CloseArgs) -> Outcome {
+    let CloseArgs { change, consent } = args;
+    consent.ask(&format!("end the sale of {} for good", change.item_id))?;
     let request = CloseItemRequest {
-        item_id: args.item_id,
-        reason: args.reason,
+        item_id: change.item_id,
+        reason: change.reason,
     };
     let reply = session.client.close_item(request).await?;
     session.show_item(reply.item.as_ref())
+}
+
+pub(super) async fn delete(session: Session, args: DeleteArgs) -> Outcome {
+    let item_id = args.item_id;
+    args.consent.ask(&format!(
+        "delete {item_id} with its stock and all its reservations"
+    ))?;
+    let request = DeleteItemRequest {
+        item_id: item_id.clone(),
+        force: args.force,
+        expected_version: args.expected_version,
+    };
+    session.client.delete_item(request).await?;
+    let doc = Doc::new().with("item_id", item_id).with("deleted", true);
+    session.printer.print(None, &doc)?;
+    Ok(Exit::Done)
 }
 
 pub(super) async fn list(session: Session, args: ListArgs) -> Outcome {
@@ -224,26 +281,17 @@ pub(super) async fn list(session: Session, args: ListArgs) -> Outcome {
         &["item_id", "state", "version", "display_name", "create_time"],
         items,
     );
-    session.show_rows("items", rows)
+    session.printer.print_rows("items", rows)?;
+    Ok(Exit::Done)
 }
 
 /// The most that the service gives at once.
 const PAGE_SIZE: i32 = 1_000;
 
 impl Session {
-    fn show_item(&self, item: Option<&Item>) -> Outcome {
+    pub(super) fn show_item(&self, item: Option<&Item>) -> Outcome {
         let item = item.ok_or_else(|| incomplete("item"))?;
         self.printer.print(None, &describe::item(item))?;
-        Ok(Exit::Done)
-    }
-
-    /// A result that is nothing but a list: a table, or an object with one
-    /// field, so that others can be added.
-    pub(super) fn show_rows(&self, name: &'static str, rows: Rows) -> Outcome {
-        match self.printer.format() {
-            Format::Text => write_line(rows.text().trim_end())?,
-            Format::Json => self.printer.print(None, &Doc::new().with(name, rows))?,
-        }
         Ok(Exit::Done)
     }
 }

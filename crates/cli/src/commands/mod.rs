@@ -1,11 +1,16 @@
 //! The commands that ask a server.
 
 mod audit;
+mod consent;
+mod explain;
 mod item;
 mod reservation;
 mod reserve;
 mod status;
 mod stock;
+mod stripes;
+mod update;
+mod watch;
 
 use std::time::Duration;
 
@@ -20,10 +25,10 @@ use crate::printer::Printer;
 /// The commands that ask a server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Remote {
-    /// Create items, read them, and open or stop their sale
+    /// Create items, read and change them, and open or stop their sale
     #[command(subcommand)]
     Item(item::ItemCommand),
-    /// Read and change stock
+    /// Read, watch and change stock
     #[command(subcommand)]
     Stock(stock::StockCommand),
     /// Hold units for a buyer
@@ -32,15 +37,27 @@ pub(crate) enum Remote {
     Confirm(At<reservation::ConfirmArgs>),
     /// Give held units back
     Cancel(At<reservation::CancelArgs>),
+    /// Take sold units back
+    ///
+    /// They count no longer as the buyer's, and are put on sale again unless
+    /// they are discarded. Possible until the reservation's purge time.
+    Return(At<reservation::ReturnArgs>),
     /// Make a hold last longer
     Extend(At<reservation::ExtendArgs>),
-    /// Read reservations
+    /// Read and list reservations
     #[command(subcommand)]
     Reservation(reservation::ReservationCommand),
+    /// Say what `reserve` would answer now, and why; changes nothing
+    ///
+    /// Ends with the code with which `reserve` would end.
+    Explain(At<explain::ExplainArgs>),
     /// Check that an item's books add up and nothing is oversold
     Audit(At<audit::AuditArgs>),
     /// Tell how the server and its store do
     Status(At<status::StatusArgs>),
+    /// See the parts of the store, and release frozen ones
+    #[command(subcommand)]
+    Stripes(stripes::StripesCommand),
     /// Tell whether the server, or one of its services, serves
     Health(At<status::HealthArgs>),
 }
@@ -68,22 +85,32 @@ pub(crate) fn run(command: Remote, printer: Printer) -> Outcome {
     use item::ItemCommand;
     use reservation::ReservationCommand;
     use stock::StockCommand;
+    use stripes::StripesCommand;
     match command {
         Remote::Item(ItemCommand::Create(at)) => at.run(printer, item::create),
         Remote::Item(ItemCommand::Get(at)) => at.run(printer, item::get),
         Remote::Item(ItemCommand::List(at)) => at.run(printer, item::list),
+        Remote::Item(ItemCommand::Update(at)) => at.run(printer, update::update),
         Remote::Item(ItemCommand::Pause(at)) => at.run(printer, item::pause),
         Remote::Item(ItemCommand::Resume(at)) => at.run(printer, item::resume),
         Remote::Item(ItemCommand::Close(at)) => at.run(printer, item::close),
+        Remote::Item(ItemCommand::Delete(at)) => at.run(printer, item::delete),
         Remote::Stock(StockCommand::Get(at)) => at.run(printer, stock::get),
         Remote::Stock(StockCommand::Adjust(at)) => at.run(printer, stock::adjust),
+        Remote::Stock(StockCommand::Set(at)) => at.run(printer, stock::set),
+        Remote::Stock(StockCommand::Watch(at)) => at.run(printer, watch::watch),
         Remote::Reserve(at) => at.run(printer, reserve::reserve),
         Remote::Confirm(at) => at.run(printer, reservation::confirm),
         Remote::Cancel(at) => at.run(printer, reservation::cancel),
+        Remote::Return(at) => at.run(printer, reservation::take_back),
         Remote::Extend(at) => at.run(printer, reservation::extend),
         Remote::Reservation(ReservationCommand::Get(at)) => at.run(printer, reservation::get),
+        Remote::Reservation(ReservationCommand::List(at)) => at.run(printer, reservation::list),
+        Remote::Explain(at) => at.run(printer, explain::explain),
         Remote::Audit(at) => at.run(printer, audit::audit),
         Remote::Status(at) => at.run(printer, status::status),
+        Remote::Stripes(StripesCommand::List(at)) => at.run(printer, stripes::list),
+        Remote::Stripes(StripesCommand::Release(at)) => at.run(printer, stripes::release),
         Remote::Health(at) => at.run(printer, status::health),
     }
 }

@@ -1,9 +1,10 @@
 //! `holdfast stock`.
 
 use clap::{Args, Subcommand};
-use proto::v1::{AdjustStockRequest, GetStockRequest, Stock, StockConsistency, StockView};
+use proto::v1::{AdjustStockRequest, SetStockRequest, StockConsistency, StockView};
 
-use super::{At, Outcome, Session, incomplete, request_id};
+use super::watch::WatchArgs;
+use super::{At, Outcome, Session, request_id};
 use crate::describe;
 use crate::document::{Doc, Rows};
 use crate::exit::Exit;
@@ -17,6 +18,17 @@ pub(crate) enum StockCommand {
     Get(At<GetArgs>),
     /// Add units, or take some that are available
     Adjust(At<AdjustArgs>),
+    /// Set the total, if it is what you think it is
+    ///
+    /// The total counts held and sold units too. To add or take units without
+    /// knowing the total, use `stock adjust`.
+    Set(At<SetArgs>),
+    /// Follow the stock of items until Ctrl-C
+    ///
+    /// On a terminal, one line for each item shows how it stands; otherwise
+    /// every change is a line. After a break it connects again; it ends when
+    /// that fails for --timeout.
+    Watch(At<WatchArgs>),
 }
 
 /// Which items.
@@ -55,6 +67,30 @@ pub(crate) struct AdjustArgs {
     request_id: Option<String>,
 }
 
+/// A new total.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// The item
+    #[arg(value_name = "ITEM")]
+    item_id: String,
+
+    /// Units in all, held and sold ones included
+    #[arg(value_name = "TOTAL")]
+    total: i64,
+
+    /// The present total; if it is another one, nothing is changed
+    #[arg(long, value_name = "UNITS")]
+    expected: i64,
+
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value_t, hide_default_value = true)]
+    reason: String,
+
+    /// A UUID; the same one is applied once [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
 /// The columns of a table of stocks.
 const COLUMNS: &[&str] = &[
     "item_id",
@@ -73,20 +109,7 @@ pub(super) async fn get(session: Session, args: GetArgs) -> Outcome {
     } else {
         StockConsistency::Cached
     };
-    match args.item_ids.as_slice() {
-        // One item is asked for by itself: its errors are retried.
-        [item_id] => {
-            let request = GetStockRequest {
-                item_id: item_id.clone(),
-                consistency: consistency.into(),
-                view: StockView::Full.into(),
-            };
-            let reply = session.client.get_stock(request).await?;
-            let stock = reply.stock.as_ref().ok_or_else(|| incomplete("stock"))?;
-            session.show_stocks(vec![describe::stock(stock)])
-        }
-        item_ids => get_many(&session, item_ids, consistency).await,
-    }
+    get_many(&session, &args.item_ids, consistency).await
 }
 
 /// The stocks of many items. One that fails spoils no other: it is told on
@@ -125,13 +148,26 @@ pub(super) async fn adjust(session: Session, args: AdjustArgs) -> Outcome {
         .with("request_id", request_id)
         .with_set("applied_delta", reply.applied_delta)
         .with("replayed", reply.replayed)
-        .with_set(
-            "stock",
-            reply
-                .stock
-                .as_ref()
-                .map(|stock: &Stock| describe::stock(stock)),
-        );
+        .with_set("stock", reply.stock.as_ref().map(describe::stock));
+    session.printer.print(None, &doc)?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn set(session: Session, args: SetArgs) -> Outcome {
+    let (request_id, _) = request_id(args.request_id);
+    let request = SetStockRequest {
+        item_id: args.item_id,
+        total: Some(args.total),
+        expected_total: Some(args.expected),
+        request_id: request_id.clone(),
+        reason: args.reason,
+    };
+    let reply = session.client.set_stock(request).await;
+    let reply = reply.map_err(|error| Failure::from(error).with_request_id(&request_id))?;
+    let doc = Doc::new()
+        .with("request_id", request_id)
+        .with("replayed", reply.replayed)
+        .with_set("stock", reply.stock.as_ref().map(describe::stock));
     session.printer.print(None, &doc)?;
     Ok(Exit::Done)
 }
@@ -147,7 +183,11 @@ impl Session {
                 self.printer.print(None, &stocks.remove(0))?;
                 Ok(Exit::Done)
             }
-            _ => self.show_rows("stocks", Rows::new(COLUMNS, stocks)),
+            _ => {
+                self.printer
+                    .print_rows("stocks", Rows::new(COLUMNS, stocks))?;
+                Ok(Exit::Done)
+            }
         }
     }
 }

@@ -2,23 +2,27 @@
 //! contract's field names.
 
 mod admin;
+mod explain;
 mod item;
 mod reservation;
 mod stock;
+mod stripe;
 
 use prost_types::{Duration as ProtoDuration, Timestamp as ProtoTimestamp};
 use proto::v1::{
     AuditVerdict, ConfirmOutcome, Durability, ItemState, ReservationState, ReserveOutcome,
-    SalePhase,
+    SalePhase, StripeState,
 };
 
 use crate::document::Value;
 use crate::time;
 
 pub(crate) use admin::{audit, status};
+pub(crate) use explain::{RESERVATION_COLUMNS, explanation};
 pub(crate) use item::item;
 pub(crate) use reservation::{reservation, reserve, verdict};
 pub(crate) use stock::stock;
+pub(crate) use stripe::stripe;
 
 /// An enum of the contract.
 pub(crate) trait Named: TryFrom<i32> {
@@ -61,6 +65,7 @@ named! {
     ReservationState: "RESERVATION_STATE_",
     ReserveOutcome: "RESERVE_OUTCOME_",
     SalePhase: "SALE_PHASE_",
+    StripeState: "STRIPE_STATE_",
 }
 
 /// A time of the contract. One that no calendar knows is shown as it came.
