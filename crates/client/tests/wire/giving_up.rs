@@ -67,10 +67,6 @@ fn unavailable<T>() -> Result<T, Status> {
     Err(ours(Code::Unavailable, reason::STORE_UNAVAILABLE))
 }
 
-fn cancelled<E>() -> Result<CancelResponse, E> {
-    Ok(CancelResponse::default())
-}
-
 #[tokio::test]
 async fn a_decision_is_returned_as_it_is() {
     let world = World::of([unavailable(), Ok(outcome(ReserveOutcome::Reserved))], []).await;
@@ -84,7 +80,11 @@ async fn a_decision_is_returned_as_it_is() {
 
 #[tokio::test]
 async fn an_unknown_outcome_is_cancelled_by_key() {
-    let world = World::of([unknown(), unavailable()], [unavailable(), cancelled()]).await;
+    let world = World::of(
+        [unknown(), unavailable()],
+        [unavailable(), Ok(CancelResponse::default())],
+    )
+    .await;
     let error = world.give_up(Ids::NeverSent, 2).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("nothing stays held"), "{error}");
@@ -94,7 +94,7 @@ async fn an_unknown_outcome_is_cancelled_by_key() {
 async fn a_refusal_does_not_settle_an_attempt_that_is_still_under_way() {
     let world = World::of(
         [unknown(), Ok(outcome(ReserveOutcome::SoldOut))],
-        [cancelled()],
+        [Ok(CancelResponse::default())],
     )
     .await;
     let reply = world.give_up(Ids::NeverSent, 1).await.unwrap();
@@ -107,7 +107,11 @@ async fn ids_that_were_sent_before_are_cancelled_even_if_this_call_did_nothing()
     let error = world.give_up(Ids::NeverSent, 0).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 
-    let world = World::of([unavailable(), unavailable()], [cancelled()]).await;
+    let world = World::of(
+        [unavailable(), unavailable()],
+        [Ok(CancelResponse::default())],
+    )
+    .await;
     let error = world.give_up(Ids::MaybeSent, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("nothing stays held"), "{error}");
