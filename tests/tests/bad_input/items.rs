@@ -319,7 +319,20 @@ async fn delete(World { shop, mut ids, .. }: World) {
         let (shop, key) = (shop.clone(), ids.key("it"));
         crowd.spawn(async move { shop.reserve(&key, 1).await });
     }
+    let mut changes = JoinSet::new();
+    for number in 0..20 {
+        let shop = shop.clone();
+        changes.spawn(async move { rename(&shop, "it", &format!("name {number}")).await });
+    }
     ok(shop.delete("it", true).await);
+    for refused in changes.join_all().await.into_iter().filter(Result::is_err) {
+        let refused = failure(refused);
+        if refused.code == Code::NotFound {
+            refused.is(Code::NotFound, "ITEM_NOT_FOUND");
+        } else {
+            refused.is(Code::FailedPrecondition, "ITEM_DELETING");
+        }
+    }
     for reply in crowd.join_all().await {
         match reply {
             Ok(reply) => assert_ne!(reply.get_ref().outcome(), ReserveOutcome::SaleEnded),
@@ -344,6 +357,20 @@ async fn delete(World { shop, mut ids, .. }: World) {
         (again.outcome(), again.replayed),
         (ReserveOutcome::Reserved, false)
     );
+}
+
+async fn rename(shop: &Shop, item_id: &str, name: &str) -> Changed {
+    let request = UpdateItemRequest {
+        item: Some(Item {
+            display_name: name.into(),
+            ..item(item_id)
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["display_name".into()],
+        }),
+        ..UpdateItemRequest::default()
+    };
+    its_item(shop.admin().update_item(request).await, |reply| reply.item)
 }
 
 async fn page(shop: &Shop, size: i32, token: &str, prefix: &str) -> ListItemsResponse {

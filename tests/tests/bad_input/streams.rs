@@ -105,7 +105,11 @@ async fn bad_message(World { shop, ids, .. }: &mut World) -> i64 {
 }
 
 /// What was sent is finished or never begun, and the same ids find it.
-async fn vanishing(World { server, shop, ids }: &mut World) -> i64 {
+async fn vanishing(
+    World {
+        server, shop, ids, ..
+    }: &mut World,
+) -> i64 {
     let mut requests = Vec::new();
     for round in 0..20 {
         let (sender, mut answers) = open(&server.shop()).await;
@@ -129,7 +133,12 @@ async fn vanishing(World { server, shop, ids }: &mut World) -> i64 {
 }
 
 /// It is not read any more once enough answers wait for it; others are served.
-async fn never_reading(World { server, shop, ids }: &mut World, held: i64) {
+async fn never_reading(
+    World {
+        server, shop, ids, ..
+    }: &mut World,
+    held: i64,
+) {
     let (sender, mut answers) = open(&server.shop()).await;
     let stalled = Duration::from_secs(1);
     let flood = async {

@@ -1,4 +1,4 @@
-//! What ExplainReserve says is what Reserve then answers.
+//! What `ExplainReserve` says is what `Reserve` then answers.
 
 use std::sync::Arc;
 
@@ -129,7 +129,7 @@ pub(crate) async fn a_sale_that_has_not_begun_or_is_over(fixture: impl Fixture) 
 /// Beside the answer: the buyer's home, count and reservations, and the stock.
 pub(crate) async fn an_explanation_shows_what_it_is_made_of(fixture: impl Fixture) {
     let spy = Spy::on(fixture.store());
-    let server = Inventory::new(spy.clone());
+    let server = Inventory::new(Spy::as_store(&spy));
     let spec = ItemSpec {
         max_units_per_buyer: 200,
         ..sharded(4, 200)

@@ -84,7 +84,7 @@ pub(crate) async fn every_reservation_is_listed_as_it_is_now(fixture: impl Fixtu
 
 pub(crate) async fn a_buyers_list_reads_one_shard(fixture: impl Fixture) {
     let spy = Spy::on(fixture.store());
-    let server = Inventory::new(spy.clone());
+    let server = Inventory::new(Spy::as_store(&spy));
     people(&fixture, &server, 5).await;
     let of_ann = |states: &[State]| Reservations {
         buyer: BuyerId::parse("ann").ok(),

@@ -65,7 +65,7 @@ pub(crate) async fn stripes_are_listed_with_how_they_do(fixture: impl Fixture) {
     let on = placement(&server).await;
     freeze(&*store, on[1]).await;
     let away: Arc<dyn Store> = Arc::new(Without {
-        store: store.clone(),
+        store: Arc::clone(&store),
         stripe: on[2],
     });
     let server = Inventory::new(away);
@@ -94,7 +94,7 @@ pub(crate) async fn stripes_are_listed_with_how_they_do(fixture: impl Fixture) {
     assert_eq!(gone, Err(Error::ItemNotFound(item("gone"))));
     // Also where the item's own entry is out of reach.
     freeze(&*store, on[0]).await;
-    let server = Inventory::new(store.clone());
+    let server = Inventory::new(Arc::clone(&store));
     let of_item = server.stripes(Some(&item("sneaker")), None).await.unwrap();
     assert_eq!(of_item.len(), 3);
 }
@@ -170,7 +170,7 @@ pub(crate) async fn a_release_needs_every_peer_and_waits_for_none_that_is_frozen
     freeze(&*store, on[1]).await;
     let without = |shard: usize| -> Inventory {
         let away: Arc<dyn Store> = Arc::new(Without {
-            store: store.clone(),
+            store: Arc::clone(&store),
             stripe: on[shard],
         });
         Inventory::new(away)

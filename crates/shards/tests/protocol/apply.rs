@@ -378,6 +378,6 @@ fn told(op: &ShardOp, reply: &Reply) -> String {
         Reply::Shard(ShardReply::Granted { .. }) => format!("{op:?} -> granted"),
         Reply::Shard(reply) => format!("{op:?} -> {reply:?}"),
         Reply::Frozen(freeze) => format!("{op:?} -> frozen: {}", freeze.reason),
-        Reply::Catalog(_) => format!("{op:?}"),
+        Reply::Catalog(_) | Reply::Stripe(_) => format!("{op:?}"),
     }
 }

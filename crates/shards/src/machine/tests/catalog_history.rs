@@ -125,6 +125,7 @@ pub(super) fn outcome_of(op: &Op, reply: &Reply, written: bool) -> String {
     let asked = match op {
         Op::Catalog(op) => first(op),
         Op::Shard(_, op) => first(op),
+        Op::Stripe(op) => first(op),
     };
     let answered = match reply {
         Reply::Catalog(reply) => first(reply),

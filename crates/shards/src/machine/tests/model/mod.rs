@@ -226,10 +226,9 @@ impl Model {
                 }
             }
             // What they answer depends on what was put off: not of the contract.
-            ShardOp::Expire { .. } | ShardOp::Purge { .. } | ShardOp::Inspect { .. } => {
-                ShardReply::Again
-            }
-            ShardOp::List { .. } | ShardOp::Explain { .. } | ShardOp::Reconcile { .. } => {
+            ShardOp::Expire { .. } | ShardOp::Purge { .. } | ShardOp::Inspect { .. }
+            // Of support and of a release: stories of their own.
+            | ShardOp::List { .. } | ShardOp::Explain { .. } | ShardOp::Reconcile { .. } => {
                 ShardReply::Again
             }
             ShardOp::Create { .. } | ShardOp::Delete => unreachable!("handled above"),
