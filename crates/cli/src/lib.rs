@@ -84,12 +84,14 @@ mod printer;
 mod serve;
 mod size;
 mod time;
+mod usage;
 
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
+use clap::error::ErrorKind;
 use clap_complete::Shell;
 
 use crate::args::{Cli, Command};
@@ -130,7 +132,10 @@ fn completions(shell: Shell) -> Result<Exit, Failure> {
 
 /// Help, the version, or what is wrong with the arguments.
 fn grammar_says(error: &clap::Error, format: Format) -> ExitCode {
-    if !error.use_stderr() || format == Format::Text {
+    // Without a command there is nothing wrong that a sentence could name: the
+    // help says what there is.
+    let help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || (help && format == Format::Text) {
         // Nobody is left to be told that this cannot be written.
         error.print().ok();
         return if error.use_stderr() {
@@ -139,10 +144,12 @@ fn grammar_says(error: &clap::Error, format: Format) -> ExitCode {
             Exit::Done.into()
         };
     }
-    let said = error.render().to_string();
-    let sentence = said.split("\n\n").next().unwrap_or_default();
-    let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
-    Failure::usage(sentence.trim()).report(format).into()
+    let sentence = if help {
+        "name a command: --help lists them".to_owned()
+    } else {
+        usage::sentence(&error.render().to_string())
+    };
+    Failure::usage(sentence).report(format).into()
 }
 
 fn dispatch(command: Command, environment: &Environment, printer: Printer) -> ExitCode {
