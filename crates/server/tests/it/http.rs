@@ -69,7 +69,7 @@ async fn calls_and_decisions_are_counted_by_how_they_ended() {
         ("Reserve", "DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT", "1"),
         ("Confirm", "NOT_FOUND", "RESERVATION_NOT_FOUND", "1"),
         ("BatchReserve", "OK", "", "1"),
-        ("WatchStock", "UNIMPLEMENTED", "RPC_NOT_AVAILABLE", "1"),
+        ("WatchStock", "INVALID_ARGUMENT", "FIELD_INVALID", "1"),
     ] {
         let sample = rpcs(INVENTORY, method, outcome, reason);
         assert_eq!(value(&metrics, &sample), times, "{sample}");
