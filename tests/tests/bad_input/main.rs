@@ -17,6 +17,7 @@ mod after;
 mod items;
 mod names;
 mod operators;
+mod pages;
 mod replays;
 mod reserve;
 mod start_up;
@@ -144,6 +145,7 @@ fn main() -> ExitCode {
         replays::rows(),
         after::rows(),
         items::rows(),
+        pages::rows(),
         operators::rows(),
         stock::rows(),
         streams::rows(),
