@@ -5,6 +5,7 @@ use std::time::Duration;
 use proto::v1;
 use server::{Drain, Listeners};
 use tokio::net::TcpStream;
+use tokio_stream::StreamExt as _;
 
 use crate::harness::{PATIENCE, Server, config, create, eventually, item, key, listeners, reserve};
 
@@ -55,6 +56,15 @@ async fn calls_and_decisions_are_counted_by_how_they_ended() {
     inventory.batch_reserve(batch).await.unwrap();
     let watch = v1::WatchStockRequest::default();
     inventory.watch_stock(watch).await.unwrap_err();
+    // A message of a stream counts like a call of its own.
+    let messages = [Some(reserve("hat", "ann", 1, 1)), None];
+    let messages = messages.map(|request| v1::ReserveStreamRequest {
+        call_id: 1,
+        request,
+    });
+    let stream = inventory.reserve_stream(tokio_stream::iter(messages)).await;
+    let answers: Vec<_> = stream.unwrap().into_inner().collect().await;
+    assert!(answers.len() == 2 && answers.iter().all(Result::is_ok));
     // A deadline that is over when it comes: refused by a layer, not a handler.
     let mut late = tonic::Request::new(reserve("hat", "ann", 6, 1));
     late.set_timeout(Duration::from_nanos(1));
@@ -70,14 +80,15 @@ async fn calls_and_decisions_are_counted_by_how_they_ended() {
         ("Confirm", "NOT_FOUND", "RESERVATION_NOT_FOUND", "1"),
         ("BatchReserve", "OK", "", "1"),
         ("WatchStock", "INVALID_ARGUMENT", "FIELD_INVALID", "1"),
+        ("ReserveStream", "OK", "", "1"),
     ] {
         let sample = rpcs(INVENTORY, method, outcome, reason);
         assert_eq!(value(&metrics, &sample), times, "{sample}");
     }
     for (outcome, times) in [
-        ("reserved", "3"),
+        ("reserved", "4"),
         ("sold_out", "2"),
-        ("error", "2"),
+        ("error", "3"),
         ("sale_paused", "0"),
     ] {
         assert_eq!(value(&metrics, &decided(outcome)), times, "{outcome}");

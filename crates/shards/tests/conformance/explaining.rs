@@ -1,4 +1,4 @@
-//! What `ExplainReserve` says is what `Reserve` then answers.
+//! What `ExplainReserve` says is what Reserve then answers.
 
 use std::sync::Arc;
 
