@@ -118,6 +118,15 @@ impl Killer {
     }
 }
 
+/// What a process takes of the machine's memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Now.
+    pub resident: u64,
+    /// The most that it ever took.
+    pub peak: u64,
+}
+
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
 pub struct Server {
@@ -160,6 +169,23 @@ impl Server {
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("its log")
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> Memory {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("Linux, and a living server");
+        let field = |name| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = value.and_then(|value| value.trim().strip_suffix(" kB"));
+            kib.and_then(|kib| kib.parse::<u64>().ok())
+                .unwrap_or_else(|| panic!("{name} in {status}"))
+                * 1024
+        };
+        Memory {
+            resident: field("VmRSS:"),
+            peak: field("VmHWM:"),
+        }
     }
 
     /// A caller with a connection of its own.
