@@ -1,6 +1,6 @@
 //! What is the same for every call, as a tower layer: its deadline, the
-//! refusal while the server closes, its place in the figures, the line in the
-//! log.
+//! refusal while the server closes or has no room, its place in the figures, the
+//! line in the log.
 //!
 //! Its own refusals are Trailers-Only like those of handlers, and it never lets
 //! headers out before the answer is known: gRPC clients retry nothing else.
@@ -19,6 +19,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::admission::Admission;
 use super::decisions;
 use super::problem::{Problem, Reason};
 use crate::clock;
@@ -59,11 +60,16 @@ pub(super) struct Outcome(pub(super) ReserveOutcome);
 pub(super) struct CallLayer {
     life: Lifecycle,
     rpcs: Rpcs,
+    admission: Admission,
 }
 
 impl CallLayer {
-    pub(super) fn new(life: Lifecycle, rpcs: Rpcs) -> Self {
-        Self { life, rpcs }
+    pub(super) fn new(life: Lifecycle, rpcs: Rpcs, admission: Admission) -> Self {
+        Self {
+            life,
+            rpcs,
+            admission,
+        }
     }
 }
 
@@ -75,6 +81,7 @@ impl<S> Layer<S> for CallLayer {
             inner,
             life: self.life.clone(),
             rpcs: self.rpcs.clone(),
+            admission: self.admission.clone(),
         }
     }
 }
@@ -85,6 +92,7 @@ pub(super) struct Calls<S> {
     inner: S,
     life: Lifecycle,
     rpcs: Rpcs,
+    admission: Admission,
 }
 
 impl<S> Service<Request<Body>> for Calls<S>
@@ -101,14 +109,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let path = request.uri().path();
-        let event = Event::start(path, self.rpcs.of(path));
+        let event = Event::start(&request, self.rpcs.of(request.uri().path()));
         if self.life.is_closing() && request.uri().path().starts_with(OWN_PATHS) {
             return Box::pin(async move { Ok(event.end(refuse(Problem::draining()))) });
         }
+        let entered = match self.admission.enter(&mut request) {
+            Ok(entered) => entered,
+            Err(problem) => return Box::pin(async move { Ok(event.end(refuse(problem))) }),
+        };
         let Some(timeout) = timeout_of(request.headers()) else {
             let answer = self.inner.call(request);
-            return Box::pin(async move { Ok(event.end(answer.await?)) });
+            return Box::pin(async move {
+                let response = answer.await?;
+                drop(entered);
+                Ok(event.end(response))
+            });
         };
         if timeout < TIMEOUT_MIN {
             let problem = Problem::deadline_too_short();
@@ -125,6 +140,7 @@ where
                 answer = answer => answer?,
                 () = over => refuse(Problem::deadline_passed()),
             };
+            drop(entered);
             Ok(event.end(response))
         })
     }
@@ -162,15 +178,33 @@ struct Call {
     rpc: Rpc,
     start: Instant,
     /// Kept only where the log is read.
-    path: Option<String>,
+    line: Option<Line>,
+}
+
+/// What the log tells of a call beside its end.
+struct Line {
+    path: String,
+    /// What gRPC's own retry policy says of attempts before this one.
+    previous_attempts: u32,
+}
+
+impl Line {
+    fn of<B>(request: &Request<B>) -> Self {
+        let attempts = request.headers().get("grpc-previous-rpc-attempts");
+        let attempts = attempts.and_then(|value| value.to_str().ok()?.parse().ok());
+        Self {
+            path: request.uri().path().to_owned(),
+            previous_attempts: attempts.unwrap_or(0),
+        }
+    }
 }
 
 impl Event {
-    fn start(path: &str, rpc: Rpc) -> Self {
+    fn start<B>(request: &Request<B>, rpc: Rpc) -> Self {
         Self(Some(Call {
             rpc,
             start: clock::now(),
-            path: tracing::enabled!(tracing::Level::DEBUG).then(|| path.to_owned()),
+            line: tracing::enabled!(tracing::Level::DEBUG).then(|| Line::of(request)),
         }))
     }
 
@@ -202,8 +236,9 @@ impl Call {
     fn end(self, status: &'static str, reason: &'static str) {
         let took = clock::now().duration_since(self.start);
         self.rpc.ended(status, reason, took);
-        if let Some(rpc) = self.path {
-            tracing::debug!(rpc, status, reason, ?took, "call");
+        if let Some(line) = self.line {
+            let (rpc, previous_attempts) = (line.path, line.previous_attempts);
+            tracing::debug!(rpc, status, reason, ?took, previous_attempts, "call");
         }
     }
 }
@@ -282,16 +317,19 @@ mod tests {
     fn silent(asked: &Arc<AtomicBool>, life: &Lifecycle) -> impl Calling {
         let asked = Arc::clone(asked);
         let rpcs = Rpcs::new(&Figures::new().unwrap(), &[]);
-        CallLayer::new(life.clone(), rpcs).layer(tower::service_fn(move |_: Request<Body>| {
-            asked.store(true, Ordering::Relaxed);
-            std::future::pending::<Result<Response<Body>, Infallible>>()
-        }))
+        CallLayer::new(life.clone(), rpcs, Admission::default()).layer(tower::service_fn(
+            move |_: Request<Body>| {
+                asked.store(true, Ordering::Relaxed);
+                std::future::pending::<Result<Response<Body>, Infallible>>()
+            },
+        ))
     }
 
     #[test]
     fn a_call_is_counted_once_also_if_its_caller_hangs_up() {
         let figures = Figures::new().unwrap();
-        let layer = CallLayer::new(Lifecycle::new(), Rpcs::new(&figures, &[]));
+        let rpcs = Rpcs::new(&figures, &[]);
+        let layer = CallLayer::new(Lifecycle::new(), rpcs, Admission::default());
         let silence = std::future::pending::<Result<Response<Body>, Infallible>>;
         let mut service = layer.layer(tower::service_fn(move |_: Request<Body>| silence()));
         let call = service.call(Request::new(Body::empty()));
@@ -300,7 +338,8 @@ mod tests {
         let counted = r#"outcome="CANCELLED",reason=""} 1"#;
         assert!(figures.text().contains(counted), "{}", figures.text());
 
-        let refused = Event::start("", layer.rpcs.of("")).end(refuse(Problem::draining()));
+        let refused =
+            Event::start(&Request::new(()), layer.rpcs.of("")).end(refuse(Problem::draining()));
         assert_eq!(refused.headers()[Status::GRPC_STATUS], "14");
         let counted = r#"outcome="UNAVAILABLE",reason="DRAINING"} 1"#;
         assert!(figures.text().contains(counted), "{}", figures.text());

@@ -7,10 +7,12 @@
 //!   the one place that writes what goes out; `problem`: the one place that
 //!   says which error is which status.
 //! - `call`: what is the same for every call: deadline, drain, figures, log;
-//!   `decisions`: what Reserve decided, counted.
+//!   `admission`: which calls are let in; `decisions`: what Reserve decided,
+//!   counted.
 //! - `health`, `reflection`: what every gRPC server should answer.
 
 mod admin;
+mod admission;
 mod batch;
 mod call;
 mod decisions;
@@ -42,6 +44,7 @@ use crate::error::RunError;
 use crate::figures::{Figures, Rpcs};
 use crate::lifecycle::Lifecycle;
 use crate::watches::Watches;
+use admission::Admission;
 use call::CallLayer;
 use decisions::Decisions;
 use inventory::Desk;
@@ -99,6 +102,7 @@ pub(crate) struct Services {
     about: Arc<About>,
     health: Health,
     figures: Figures,
+    admission: Admission,
     reflection: Arc<reflection::Descriptors>,
 }
 
@@ -118,6 +122,7 @@ impl Services {
             about: Arc::new(about),
             health,
             figures,
+            admission: Admission::default(),
             reflection: Arc::new(reflection::Descriptors::of_all()?),
         })
     }
@@ -152,7 +157,11 @@ impl Services {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_connection_age(CONNECTION_AGE + spread)
-            .layer(CallLayer::new(self.life.clone(), rpcs))
+            .layer(CallLayer::new(
+                self.life.clone(),
+                rpcs,
+                self.admission.clone(),
+            ))
             .add_service(
                 InventoryServiceServer::new(inventory).max_decoding_message_size(MESSAGE_BYTES_MAX),
             )

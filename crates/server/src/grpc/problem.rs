@@ -112,6 +112,26 @@ impl Problem {
         )
     }
 
+    /// Its message did not arrive in time.
+    pub(super) fn message_too_late() -> Self {
+        Self::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_TOO_SHORT",
+            "the rest of the message did not come in time; nothing was done: send it as a whole",
+        )
+    }
+
+    /// Refused before anything was done for it.
+    pub(super) fn overloaded(why: &str) -> Self {
+        let pause = SHED_PAUSE + rand::random_range(Duration::ZERO..SHED_PAUSE);
+        Self::new(
+            Code::ResourceExhausted,
+            "OVERLOADED",
+            format!("{why}; nothing was done: retry later"),
+        )
+        .retry(Retry::After(pause))
+    }
+
     /// The caller's time was over while it was under way.
     pub(super) fn deadline_passed() -> Self {
         Self::new(
@@ -199,15 +219,7 @@ impl Problem {
                 .with("stripe", stripe)
                 .with("freeze_id", &self::freeze_id(*freeze_id))
                 .retry(Retry::Never),
-            StoreError::Overloaded => {
-                let pause = SHED_PAUSE + rand::random_range(Duration::ZERO..SHED_PAUSE);
-                Self::new(
-                    Code::ResourceExhausted,
-                    "OVERLOADED",
-                    format!("{message}; nothing was done: retry later"),
-                )
-                .retry(Retry::After(pause))
-            }
+            StoreError::Overloaded => Self::overloaded(&message),
             StoreError::DeadlineTooShort => Self::deadline_too_short(),
         }
     }
