@@ -46,10 +46,15 @@ pub async fn buf(args: &[&str]) -> Ended {
     run(command).await
 }
 
-/// Runs a script of `tests/python`.
-pub async fn python(script: &str, args: &[&str]) -> Ended {
+/// A script of `tests/python`, to be run.
+pub fn python_command(script: &str, args: &[&str]) -> Command {
     let mut command = tool("python");
     let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("python");
     command.arg(scripts.join(script)).args(args);
-    run(command).await
+    command
+}
+
+/// Runs a script of `tests/python`.
+pub async fn python(script: &str, args: &[&str]) -> Ended {
+    run(python_command(script, args)).await
 }
