@@ -8,6 +8,8 @@
     reason = "helpers of tests, which may fail them"
 )]
 
+mod every_rpc;
+
 use e2e::tools::{buf, grpcurl};
 use e2e::{Ended, Ids, Server, holdfast, item};
 use serde_json::{Value, json};
