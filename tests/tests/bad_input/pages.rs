@@ -35,12 +35,16 @@ fn page_request(page_size: i32, token: &str, prefix: &str) -> ListItemsRequest {
 
 async fn pages(World { shop, mut ids, .. }: World) {
     const ITEMS: usize = 1_005;
-    let mut made = JoinSet::new();
-    for number in 0..ITEMS {
-        let shop = shop.clone();
-        made.spawn(async move { shop.create(item(&format!("it-{number}")), 1).await });
+    // Fewer at a time than the control plane has places.
+    let all: Vec<_> = (0..ITEMS).collect();
+    for some in all.chunks(100) {
+        let mut made = JoinSet::new();
+        for number in some.iter().copied() {
+            let shop = shop.clone();
+            made.spawn(async move { shop.create(item(&format!("it-{number}")), 1).await });
+        }
+        made.join_all().await;
     }
-    made.join_all().await;
 
     let enormous = page(&shop, i32::MAX, "", "").await;
     assert_eq!(enormous.items.len(), 1_000);
