@@ -32,6 +32,7 @@
 
 mod binary;
 mod failure;
+mod frames;
 mod http1;
 mod http2;
 mod ids;
@@ -44,6 +45,7 @@ mod wire;
 
 pub use binary::{Binary, Ended, run};
 pub use failure::{Failure, failure, ok};
+pub use frames::{End, Frames, Sent};
 pub use http1::{Page, http};
 pub use http2::Http2;
 pub use ids::{Ids, seed};

@@ -14,6 +14,7 @@
 )]
 
 mod after;
+mod edge;
 mod items;
 mod names;
 mod operators;
@@ -150,6 +151,7 @@ fn main() -> ExitCode {
         stock::rows(),
         streams::rows(),
         wire::rows(),
+        edge::rows(),
         start_up::rows(),
     ]
     .concat();
