@@ -2,139 +2,24 @@
 //! up, commits it as one row, and only then answers.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use super::error::OpenError;
+use super::cleaner::{Cleaner, Limits};
+use super::error::{CommitError, OpenError};
 use super::figures::Commits;
-use super::journal::{Disk, Opened};
+use super::journal::{Commit, Disk, Opened};
+use super::queue::{Shared, Waiting, opening_again};
 use super::row::{Row, StripePart};
 use crate::ids::{STRIPES, StripeNo};
-use crate::machine::{Changes, Op, Reply, Stamp};
-use crate::store::{Clock, Deadline, StoreError};
+use crate::machine::{Changes, Reply, Stamp};
+use crate::store::{Clock, StoreError};
 use crate::time::Millis;
 
 /// Waits between attempts to open the disk again after a failure.
 const REOPEN_WAIT_MIN: Duration = Duration::from_millis(50);
 const REOPEN_WAIT_MAX: Duration = Duration::from_secs(5);
-
-type Answer = Result<Reply, StoreError>;
-
-/// An operation in the queue.
-pub(super) struct Waiting {
-    pub stripe: StripeNo,
-    pub op: Op,
-    pub deadline: Deadline,
-    pub answer: oneshot::Sender<Answer>,
-}
-
-impl Waiting {
-    fn answer(self, answer: Answer) {
-        // Whoever asked may be gone; the operation stands all the same.
-        let _ = self.answer.send(answer);
-    }
-}
-
-/// What the writer and the callers share.
-pub(super) struct Shared {
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    queue_len_max: usize,
-    serving: AtomicBool,
-    full: AtomicBool,
-    frozen_stripes: AtomicU32,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    closed: bool,
-}
-
-impl Shared {
-    pub(super) fn new(queue_len_max: usize) -> Self {
-        Self {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            queue_len_max,
-            serving: AtomicBool::new(false),
-            full: AtomicBool::new(false),
-            frozen_stripes: AtomicU32::new(0),
-        }
-    }
-
-    pub(super) fn serving(&self) -> bool {
-        self.serving.load(Ordering::Acquire)
-    }
-
-    pub(super) fn full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn frozen_stripes(&self) -> u32 {
-        self.frozen_stripes.load(Ordering::Relaxed)
-    }
-
-    /// Queues an operation, or says why not.
-    pub(super) fn push(&self, waiting: Waiting) -> Result<(), StoreError> {
-        let mut queue = self.lock();
-        if queue.closed {
-            return Err(StoreError::Unavailable("it is being closed".into()));
-        }
-        if !self.serving() {
-            return Err(opening_again());
-        }
-        if queue.waiting.len() >= self.queue_len_max {
-            return Err(StoreError::Overloaded);
-        }
-        queue.waiting.push(waiting);
-        if queue.waiting.len() == 1 {
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
-    /// No more operations; those that are queued are still carried out.
-    pub(super) fn close(&self) {
-        self.lock().closed = true;
-        self.wake.notify_one();
-    }
-
-    /// All that queued up since the last time; `None` once closed and empty.
-    fn take(&self, into: &mut Vec<Waiting>) -> Option<()> {
-        let mut queue = self.lock();
-        while queue.waiting.is_empty() {
-            if queue.closed {
-                return None;
-            }
-            queue = self
-                .wake
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::swap(&mut queue.waiting, into);
-        Some(())
-    }
-
-    /// Waits, unless closed meanwhile; whatever got into the queue is handed
-    /// out to be refused.
-    fn pause(&self, time: Duration) -> (Vec<Waiting>, bool) {
-        let queue = self.lock();
-        let (mut queue, _) = self
-            .wake
-            .wait_timeout_while(queue, time, |queue| !queue.closed)
-            .unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut queue.waiting), queue.closed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nobody panics while holding it; and a queue is whole at any time.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The writer's own.
 pub(super) struct Engine {
@@ -143,6 +28,17 @@ pub(super) struct Engine {
     pub clock: Box<dyn Clock>,
     pub space: Space,
     pub commits: Commits,
+    pub limits: Limits,
+    /// Until when nothing is cleaned.
+    pub rests_until: Option<Instant>,
+}
+
+/// What the writer serves from. All of it follows from the file.
+pub(super) struct Serving {
+    pub opened: Opened,
+    cleaner: Cleaner,
+    /// Rows were removed: the file may have pages to give back.
+    shrinking: bool,
 }
 
 /// Watches the free space of the disk, now and then.
@@ -181,16 +77,16 @@ impl Space {
 }
 
 impl Engine {
-    /// Opens the disk a first time.
-    pub(super) fn open(&mut self) -> Result<Opened, OpenError> {
+    /// Opens the disk, a first time or again.
+    pub(super) fn open(&mut self) -> Result<Serving, OpenError> {
         let opened = self.disk.open()?;
-        self.note_opened(&opened);
-        Ok(opened)
-    }
-
-    fn note_opened(&self, opened: &Opened) {
-        self.note_frozen(opened);
+        self.note_frozen(&opened);
         self.shared.serving.store(true, Ordering::Release);
+        Ok(Serving {
+            cleaner: Cleaner::new(self.limits, &opened),
+            opened,
+            shrinking: true,
+        })
     }
 
     fn note_frozen(&self, opened: &Opened) {
@@ -205,13 +101,17 @@ impl Engine {
     }
 
     /// Serves until closed.
-    pub(super) fn run(mut self, mut opened: Opened) {
+    pub(super) fn run(mut self, mut serving: Serving) {
         let mut batch = Vec::new();
-        while self.shared.take(&mut batch).is_some() {
+        while self
+            .shared
+            .take(&mut batch, !self.can_tidy(&serving))
+            .is_some()
+        {
             // A panic is a defect in the machine. What it left in memory is
             // not to be trusted, what is on disk is: as after a failed commit.
             let done =
-                std::panic::catch_unwind(AssertUnwindSafe(|| self.serve(&mut opened, &mut batch)));
+                std::panic::catch_unwind(AssertUnwindSafe(|| self.serve(&mut serving, &mut batch)));
             let failure = match done {
                 Ok(Ok(())) => continue,
                 Ok(Err(failure)) => failure,
@@ -221,49 +121,42 @@ impl Engine {
             for waiting in batch.drain(..) {
                 waiting.answer(Err(StoreError::OutcomeUnknown(failure.clone())));
             }
-            drop(opened);
+            drop(serving);
             match self.reopen() {
-                Some(again) => opened = again,
+                Some(again) => serving = again,
                 None => return,
             }
         }
     }
 
-    /// One group commit. Answers and empties the batch, unless it fails.
-    fn serve(&mut self, opened: &mut Opened, batch: &mut Vec<Waiting>) -> Result<(), String> {
+    /// One group commit. Answers and empties the batch, unless it fails. Where
+    /// nothing changed, which is so of an empty batch, there is time to tidy.
+    pub(super) fn serve(
+        &mut self,
+        serving: &mut Serving,
+        batch: &mut Vec<Waiting>,
+    ) -> Result<(), String> {
         refuse_overdue(batch);
-        if self.space.is_due() {
-            // A commit into a file that was removed or replaced would succeed,
-            // and be gone with this process.
-            if !self.disk.is_in_place() {
-                return Err(
-                    "the store's file was removed or replaced while it was in use".to_owned(),
-                );
-            }
-            let full = self.space.is_short();
-            if full != self.shared.full.swap(full, Ordering::Relaxed) {
-                tracing::warn!(full, "the disk's free space crossed the reserve");
-            }
-        }
+        self.look_at_disk()?;
         let stamp = Stamp {
-            now: self.now(opened),
+            now: self.now(&serving.opened),
             full: self.shared.full(),
             freeze_id: rand::random(),
         };
-        let (replies, parts) = fold(opened, stamp, batch);
-        self.note_frozen(opened);
-        if !parts.is_empty() {
-            let row = Row {
-                oldest: opened.oldest,
-                stripes: parts,
+        let (replies, changes) = fold(serving, stamp, batch);
+        self.note_frozen(&serving.opened);
+        let changed = changes.iter().map(values).sum();
+        let news = changes.iter().any(|changes| changes.guard);
+        if news {
+            let cleaned = if self.rests() {
+                0
+            } else {
+                serving.cleaner.beside(changed)
             };
-            let body = row.encode(opened.next).map_err(|error| error.to_string())?;
             let begun = Commits::begin();
-            opened
-                .journal
-                .commit(opened.next, &body)
+            serving
+                .commit(changes, changed, cleaned)
                 .map_err(|error| error.to_string())?;
-            opened.next += 1;
             self.commits.done(&begun, batch.len());
         }
         // ⚔ From here on it is on disk: readings, too, were of what is now.
@@ -278,7 +171,40 @@ impl Engine {
                 reply => Ok(reply),
             });
         }
+        if !news && self.can_tidy(serving) {
+            serving.tidy().map_err(|error| error.to_string())?;
+        }
         Ok(())
+    }
+
+    /// Now and then: whether the file is still there, and room beside it.
+    fn look_at_disk(&mut self) -> Result<(), String> {
+        if self.space.is_due() {
+            // A commit into a file that was removed or replaced would succeed,
+            // and be gone with this process.
+            if !self.disk.is_in_place() {
+                return Err(
+                    "the store's file was removed or replaced while it was in use".to_owned(),
+                );
+            }
+            let full = self.space.is_short();
+            if full != self.shared.full.swap(full, Ordering::Relaxed) {
+                tracing::warn!(full, "the disk's free space crossed the reserve");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn can_tidy(&self, serving: &Serving) -> bool {
+        (serving.shrinking || serving.cleaner.is_due()) && !self.rests()
+    }
+
+    fn rests(&self) -> bool {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "paces the cleaner; decides nothing"
+        )]
+        self.rests_until.is_some_and(|until| Instant::now() < until)
     }
 
     /// One time for all stripes, never running backwards.
@@ -290,7 +216,7 @@ impl Engine {
     /// ⚔ After a failed commit nobody knows what is on disk: what is queued is
     /// refused, and the store is read again before it serves again. `None` if
     /// it was closed meanwhile.
-    fn reopen(&mut self) -> Option<Opened> {
+    fn reopen(&mut self) -> Option<Serving> {
         self.shared.serving.store(false, Ordering::Release);
         let mut wait = REOPEN_WAIT_MIN;
         loop {
@@ -299,12 +225,17 @@ impl Engine {
             if closed {
                 return None;
             }
-            match self.disk.open() {
-                Ok(opened) => {
+            match self.open() {
+                Ok(serving) => {
                     self.space.checked = None;
-                    self.note_opened(&opened);
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "paces the cleaner; decides nothing"
+                    )]
+                    let now = Instant::now();
+                    self.rests_until = Some(now + self.limits.rest);
                     tracing::info!("the store is open again");
-                    return Some(opened);
+                    return Some(serving);
                 }
                 Err(error) => {
                     tracing::error!(%error, retry_in = ?wait, "the store cannot be opened again");
@@ -317,27 +248,96 @@ impl Engine {
     }
 }
 
+impl Serving {
+    /// Makes durable what a batch changed, `changed` values, and lets the
+    /// cleaner look at some of the oldest.
+    fn commit(
+        &mut self,
+        mut changes: Vec<Changes>,
+        changed: usize,
+        cleaned: usize,
+    ) -> Result<(), CommitError> {
+        let Self {
+            opened, cleaner, ..
+        } = self;
+        let number = opened.next;
+        let moved = cleaner.step(
+            cleaned,
+            number,
+            &mut *opened.journal,
+            &opened.stripes,
+            &mut changes,
+        )?;
+        let oldest = cleaner.oldest();
+        let parts = StripeNo::all()
+            .zip(&opened.stripes)
+            .zip(&changes)
+            .filter_map(|((number, stripe), changes)| StripePart::of(number, stripe, changes));
+        let row = Row {
+            oldest,
+            stripes: parts.collect(),
+        };
+        let body = row
+            .encode(number)
+            .map_err(|error| CommitError(error.to_string()))?;
+        opened.journal.commit(Commit {
+            number,
+            body: &body,
+            oldest,
+        })?;
+        self.shrinking |= oldest > opened.oldest;
+        opened.oldest = oldest;
+        opened.next += 1;
+        cleaner.committed(number, body.len(), &changes, [moved, changed]);
+        Ok(())
+    }
+
+    /// A step of what can wait: cleaning, then making the file shorter.
+    fn tidy(&mut self) -> Result<(), CommitError> {
+        if self.cleaner.is_due() {
+            let none = vec![Changes::default(); usize::from(STRIPES)];
+            let values = self.cleaner.alone();
+            self.commit(none, 0, values)?;
+        } else {
+            self.shrinking = self.opened.journal.shrink()?;
+        }
+        Ok(())
+    }
+}
+
 /// Applies a batch: each stripe's operations in their order, one instant for all.
-fn fold(opened: &mut Opened, stamp: Stamp, batch: &[Waiting]) -> (Vec<Reply>, Vec<StripePart>) {
+fn fold(serving: &mut Serving, stamp: Stamp, batch: &[Waiting]) -> (Vec<Reply>, Vec<Changes>) {
     let mut by_stripe: Vec<Vec<usize>> = (0..STRIPES).map(|_| Vec::new()).collect();
     for (at, waiting) in batch.iter().enumerate() {
         by_stripe[usize::from(waiting.stripe.0)].push(at);
     }
     let mut replies: Vec<Option<Reply>> = batch.iter().map(|_| None).collect();
-    let mut parts = Vec::new();
-    for (number, places) in StripeNo::all()
-        .zip(by_stripe)
-        .filter(|(_, places)| !places.is_empty())
-    {
-        let stripe = &mut opened.stripes[usize::from(number.0)];
-        let mut changes = Changes::default();
+    let mut all = vec![Changes::default(); by_stripe.len()];
+    let stripes = serving.opened.stripes.iter_mut().zip(&mut all);
+    for ((stripe, changes), places) in stripes.zip(by_stripe) {
+        if places.is_empty() {
+            continue;
+        }
+        let entries = stripe.catalog.len();
         let ops = places.iter().map(|at| &batch[*at].op);
-        for (at, reply) in places.iter().zip(stripe.run(stamp, ops, &mut changes)) {
+        for (at, reply) in places.iter().zip(stripe.run(stamp, ops, changes)) {
             replies[*at] = Some(reply);
         }
-        parts.extend(StripePart::of(number, stripe, &changes));
+        serving.cleaner.note(stripe, changes, entries);
     }
-    (replies.into_iter().flatten().collect(), parts)
+    (replies.into_iter().flatten().collect(), all)
+}
+
+/// How many values these changes are.
+fn values(changes: &Changes) -> usize {
+    let of_shards = changes.shards.values().map(|shard| {
+        usize::from(shard.header)
+            + shard.records.len()
+            + shard.returns.len()
+            + shard.adjustments.len()
+            + shard.buyers.len()
+    });
+    changes.catalog.len() + of_shards.sum::<usize>()
 }
 
 /// What nobody waits for any more is not sent.
@@ -357,8 +357,4 @@ fn refuse(queued: Vec<Waiting>) {
     for waiting in queued {
         waiting.answer(Err(opening_again()));
     }
-}
-
-fn opening_again() -> StoreError {
-    StoreError::Unavailable("it is being opened again after a failed write".into())
 }

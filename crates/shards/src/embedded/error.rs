@@ -80,13 +80,16 @@ pub enum Damage {
     /// A stripe has no guard.
     #[error("the guard of stripe {0} is missing")]
     NoGuard(u8),
+    /// A shard has records and no header.
+    #[error("a header of stripe {0} is missing")]
+    NoHeader(u8),
     /// The database library says so, or the file is not one of its files.
     #[error("{0}")]
     Database(String),
 }
 
-/// A commit that did not report success. Whether the row is on disk is not
-/// known before the file was read again.
+/// A commit that did not report success, or a row that could not be read for
+/// one. Whether the row is on disk is not known before the file was read again.
 #[derive(Debug, thiserror::Error)]
 #[error("the disk did not take a commit: {0}")]
 pub struct CommitError(pub String);

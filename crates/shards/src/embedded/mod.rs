@@ -6,8 +6,9 @@
 //! read from the file but when it is opened.
 //!
 //! - `row`: the format; `journal`: the file, all that knows SQLite;
-//!   `engine`: the writer's loop; `error`: why it cannot be opened; `figures`:
-//!   what it counts.
+//!   `queue`: what waits for the writer; `engine`: its loop; `cleaner`: what
+//!   keeps the file small; `error`: why it cannot be opened; `figures`: what it
+//!   counts.
 //!
 //! In the directory: `holdfast.db` with its `-wal` and `-shm` (SQLite's tools
 //! may copy them while the server runs), and `lock`, which keeps a second
@@ -16,10 +17,12 @@
 //! Costs: all live records in memory (about 200 bytes each), and reading the
 //! file back takes about a second per million.
 
+mod cleaner;
 mod engine;
 mod error;
 mod figures;
 mod journal;
+mod queue;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -33,8 +36,10 @@ use tokio::sync::oneshot;
 
 pub use error::{CommitError, Damage, OpenError};
 
-use engine::{Engine, Shared, Space, Waiting};
+use cleaner::{LIMITS, Limits};
+use engine::{Engine, Space};
 use journal::{Disk, SqliteDisk};
+use queue::{Shared, Waiting};
 
 use crate::hash::FingerprintKey;
 use crate::ids::{STRIPES, StripeNo};
@@ -99,10 +104,10 @@ impl Embedded {
         };
         let now = options.clock.now(Millis::default());
         let disk = SqliteDisk::new(options.dir.clone(), identity, now);
-        Self::open_on(options, Box::new(disk))
+        Self::open_on(options, Box::new(disk), LIMITS)
     }
 
-    fn open_on(options: Options, disk: Box<dyn Disk>) -> Result<Self, OpenError> {
+    fn open_on(options: Options, disk: Box<dyn Disk>, limits: Limits) -> Result<Self, OpenError> {
         let Options {
             dir,
             queue_len_max,
@@ -122,12 +127,14 @@ impl Embedded {
             clock,
             space,
             commits: figures::Commits::of_this_recorder(),
+            limits,
+            rests_until: None,
         };
-        let opened = engine.open()?;
-        let identity = opened.stripes[0].guard.identity;
+        let serving = engine.open()?;
+        let identity = serving.opened.stripes[0].guard.identity;
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || engine.run(opened))
+            .spawn(move || engine.run(serving))
             .map_err(|error| OpenError::io(dir.clone(), &error))?;
         Ok(Self {
             dir,

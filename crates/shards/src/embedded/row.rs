@@ -1,18 +1,20 @@
 //! The format of the file: one row for each group commit.
 //!
 //! A row is a CRC-32 (over the row's number and the rest) and a [`Row`] in
-//! postcard: the *present values* of all that the commit changed. Reading the
-//! rows in order, the last value of a key wins. So a row can be dropped once
-//! what is still live of it stands in a later row, and there is no snapshot
-//! format: that is how a cleaner will keep the file small. `oldest` makes a
+//! postcard: the *present values* of all that the commit changed, and of what
+//! the cleaner moved. Reading the rows in order, the last value of a key wins.
+//! So the oldest row can be dropped once what is still live of it stands in a
+//! later row, and there is no snapshot format: see `cleaner`. `oldest` makes a
 //! row that is missing at the front as visible as one in the middle.
 //!
 //! Queues are not written: they follow from the records.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::Damage;
-use crate::ids::{Fingerprint, ItemId, RecordKey, RequestId, ShardKey, StripeNo};
+use crate::ids::{Fingerprint, ItemId, RecordKey, RequestId, STRIPES, ShardKey, StripeNo};
 use crate::machine::{
     Adjustment, Changes, Entry, Guard, Header, Record, ReturnRecord, Shard, ShardChanges, Stripe,
 };
@@ -34,23 +36,23 @@ pub(super) struct Row {
 /// What it changed of one stripe.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StripePart {
-    stripe: StripeNo,
-    guard: Guard,
+    pub stripe: StripeNo,
+    pub guard: Guard,
     /// `None`: gone.
-    catalog: Vec<(ItemId, Option<Entry>)>,
+    pub catalog: Vec<(ItemId, Option<Entry>)>,
     /// Gone with all they held; before `shards`, since a key may come back.
-    deleted: Vec<ShardKey>,
-    shards: Vec<(ShardKey, ShardPart)>,
+    pub deleted: Vec<ShardKey>,
+    pub shards: Vec<(ShardKey, ShardPart)>,
 }
 
 /// What it changed of one shard; `None`: gone.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct ShardPart {
-    header: Option<Header>,
-    records: Vec<(RecordKey, Option<Record>)>,
-    returns: Vec<(RecordKey, Option<Vec<ReturnRecord>>)>,
-    adjustments: Vec<(RequestId, Option<Adjustment>)>,
-    buyers: Vec<(Fingerprint, Option<u64>)>,
+pub(super) struct ShardPart {
+    pub header: Option<Header>,
+    pub records: Vec<(RecordKey, Option<Record>)>,
+    pub returns: Vec<(RecordKey, Option<Vec<ReturnRecord>>)>,
+    pub adjustments: Vec<(RequestId, Option<Adjustment>)>,
+    pub buyers: Vec<(Fingerprint, Option<u64>)>,
 }
 
 impl Row {
@@ -102,32 +104,64 @@ impl StripePart {
                 .collect(),
         })
     }
+}
 
-    /// Puts the values into the stripes, queues left aside.
-    pub(super) fn apply(self, row: u64, stripes: &mut [Option<Stripe>]) -> Result<(), Damage> {
-        let slot = stripes
-            .get_mut(usize::from(self.stripe.0))
-            .ok_or(Damage::Content(row))?;
-        let stripe = slot.get_or_insert_with(|| Stripe::new(self.guard.identity, self.guard.time));
-        stripe.guard = self.guard;
-        for (item, entry) in self.catalog {
+/// A stripe as far as the rows read so far tell.
+#[derive(Default)]
+pub(super) struct Replayed {
+    /// Queues left aside.
+    stripe: Option<Stripe>,
+    /// The last row that had its guard.
+    guard_row: u64,
+    /// Values of shards whose header stands in a later row: where the cleaner
+    /// moved a record, and the header only after it.
+    headless: BTreeMap<ShardKey, Vec<ShardPart>>,
+}
+
+impl Replayed {
+    /// Puts in the values of a later row.
+    pub(super) fn apply(&mut self, row: u64, part: StripePart) {
+        self.guard_row = row;
+        let stripe = self
+            .stripe
+            .get_or_insert_with(|| Stripe::new(part.guard.identity, part.guard.time));
+        stripe.guard = part.guard;
+        for (item, entry) in part.catalog {
             put(&mut stripe.catalog, item, entry);
         }
-        for key in &self.deleted {
+        for key in &part.deleted {
             stripe.shards.remove(key);
+            self.headless.remove(key);
         }
-        for (key, part) in self.shards {
-            let shard = match (stripe.shards.get_mut(&key), &part.header) {
-                (Some(shard), _) => shard,
-                (None, Some(header)) => stripe
-                    .shards
-                    .entry(key)
-                    .or_insert_with(|| Shard::from_header(header.clone())),
-                (None, None) => return Err(Damage::Content(row)),
-            };
-            part.apply(shard);
+        for (key, part) in part.shards {
+            match (stripe.shards.get_mut(&key), &part.header) {
+                (Some(shard), _) => part.apply(shard),
+                (None, None) => self.headless.entry(key).or_default().push(part),
+                (None, Some(header)) => {
+                    let mut shard = Shard::from_header(header.clone());
+                    for earlier in self.headless.remove(&key).unwrap_or_default() {
+                        earlier.apply(&mut shard);
+                    }
+                    part.apply(&mut shard);
+                    stripe.shards.insert(key, shard);
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// The stripe, after the last row, and which row has its guard.
+    pub(super) fn finish(self, number: u8) -> Result<(Stripe, u64), Damage> {
+        let mut stripe = self.stripe.ok_or(Damage::NoGuard(number))?;
+        if stripe.guard.identity.stripes != STRIPES {
+            return Err(Damage::NoGuard(number));
+        }
+        if !self.headless.is_empty() {
+            return Err(Damage::NoHeader(number));
+        }
+        for shard in stripe.shards.values_mut() {
+            shard.rebuild_queues();
+        }
+        Ok((stripe, self.guard_row))
     }
 }
 
@@ -178,7 +212,7 @@ fn values<K: Clone, V>(
     keys.iter().map(|key| (key.clone(), value(key))).collect()
 }
 
-fn put<K: Ord, V>(map: &mut std::collections::BTreeMap<K, V>, key: K, value: Option<V>) {
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => {
             map.insert(key, value);

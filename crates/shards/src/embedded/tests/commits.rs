@@ -234,7 +234,7 @@ async fn what_comes_too_late_or_too_much_is_not_sent() {
         queue_len_max: 2,
         ..options(dir.path(), &HandClock::new())
     };
-    let store = Embedded::open_on(few, Box::new(disk)).unwrap();
+    let store = Embedded::open_on(few, Box::new(disk), LIMITS).unwrap();
     ask(&store, create(5)).await.unwrap();
     let before = faults.commits.load(Ordering::SeqCst);
     faults.shut_gate();

@@ -25,6 +25,11 @@ impl Faults {
         *self.next.lock().unwrap() = Some(fault);
     }
 
+    /// If no commit came since it was armed.
+    pub(super) fn disarm(&self) {
+        *self.next.lock().unwrap() = None;
+    }
+
     pub(super) fn shut_gate(&self) {
         *self.gate.lock().unwrap() = true;
     }
@@ -65,7 +70,7 @@ impl Disk for FaultyDisk {
 }
 
 impl Journal for FaultyJournal {
-    fn commit(&mut self, number: u64, body: &[u8]) -> Result<(), CommitError> {
+    fn commit(&mut self, commit: Commit<'_>) -> Result<(), CommitError> {
         self.faults.commits.fetch_add(1, Ordering::SeqCst);
         let shut = self.faults.gate.lock().unwrap();
         drop(
@@ -76,12 +81,20 @@ impl Journal for FaultyJournal {
         );
         let fault = self.faults.next.lock().unwrap().take();
         if fault != Some(Fault::Before) {
-            self.journal.commit(number, body)?;
+            self.journal.commit(commit)?;
         }
         match fault {
             None => Ok(()),
             Some(fault) => Err(CommitError(format!("told to fail {fault:?}"))),
         }
+    }
+
+    fn read(&mut self, number: u64) -> Result<Vec<u8>, CommitError> {
+        self.journal.read(number)
+    }
+
+    fn shrink(&mut self) -> Result<bool, CommitError> {
+        self.journal.shrink()
     }
 }
 
@@ -97,6 +110,6 @@ pub(super) fn open_faulty(dir: &Path) -> (Embedded, Arc<Faults>) {
         disk,
         faults: Arc::clone(&faults),
     };
-    let store = Embedded::open_on(options(dir, &HandClock::new()), Box::new(disk)).unwrap();
+    let store = Embedded::open_on(options(dir, &HandClock::new()), Box::new(disk), LIMITS).unwrap();
     (store, faults)
 }

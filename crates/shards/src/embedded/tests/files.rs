@@ -1,7 +1,7 @@
 //! Files and directories that cannot be used.
 
-use super::super::row::FORMAT;
 use super::*;
+use crate::embedded::row::{FORMAT, Row};
 
 #[test]
 fn a_second_process_is_kept_out() {
@@ -28,11 +28,11 @@ fn what_is_no_store_of_this_version_is_left_alone() {
             .unwrap();
     };
 
-    let newer = FORMAT + 1;
-    pragma(&format!("PRAGMA user_version = {newer}"));
+    let later = i64::from(FORMAT) + 1;
+    pragma(&format!("PRAGMA user_version = {later}"));
     let error = open(dir.path()).unwrap_err();
     assert!(
-        matches!(error, OpenError::Newer { found, .. } if found == newer.into()),
+        matches!(error, OpenError::Newer { found, .. } if found == later),
         "{error}"
     );
     pragma(&format!(
@@ -132,22 +132,23 @@ async fn a_store_that_cannot_be_checkpointed_does_not_open() {
     let dir = tempfile::tempdir().unwrap();
     let mut disk = disk_of(dir.path());
     let mut opened = disk.open().unwrap();
-    let row = super::super::row::Row {
+    let row = Row {
         oldest: opened.oldest,
         stripes: Vec::new(),
     };
-    opened
-        .journal
-        .commit(opened.next, &row.encode(opened.next).unwrap())
-        .unwrap();
+    let mut commit = |number| {
+        opened.journal.commit(Commit {
+            number,
+            body: &row.encode(number).unwrap(),
+            oldest: row.oldest,
+        })
+    };
+    commit(opened.next).unwrap();
     let reader = rusqlite::Connection::open(dir.path().join("holdfast.db")).unwrap();
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM journal")
         .unwrap();
-    opened
-        .journal
-        .commit(opened.next + 1, &row.encode(opened.next + 1).unwrap())
-        .unwrap();
+    commit(opened.next + 1).unwrap();
     drop(opened);
     let Err(error) = disk_of(dir.path()).open() else {
         panic!("opened")
@@ -254,13 +255,4 @@ async fn damage_is_noticed() {
         noticed > 30,
         "only {noticed} of 60 damages mattered: the test has no bite"
     );
-}
-
-fn disk_of(dir: &Path) -> SqliteDisk {
-    let identity = StoreIdentity {
-        store_id: [0; 16],
-        stripes: STRIPES,
-        fingerprint_key: FingerprintKey([0; 16]),
-    };
-    SqliteDisk::new(dir.to_owned(), identity, START)
 }

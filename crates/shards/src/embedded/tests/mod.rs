@@ -1,9 +1,12 @@
 //! The embedded store against a disk that fails, a file that is damaged, and
 //! callers that do not wait.
 
+mod churn;
+mod cleaner;
 mod commits;
 mod faults;
 mod files;
+mod writer;
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +14,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::cleaner::LIMITS;
 use super::error::{CommitError, Damage, OpenError};
-use super::journal::{Disk, Journal, Opened, SqliteDisk};
+use super::journal::{Commit, Disk, Journal, Opened, SqliteDisk};
 use super::{Embedded, Options};
 use crate::hash::{FingerprintKey, catalog_stripe};
 use crate::ids::{
@@ -25,7 +29,7 @@ use crate::machine::{
 use crate::store::{Clock, Pending, Store, StoreError};
 use crate::time::Millis;
 
-use faults::{Fault, FaultyDisk, open_faulty};
+use faults::{Fault, Faults, FaultyDisk, open_faulty};
 
 const START: Millis = Millis(1_800_000_000_000);
 
@@ -108,6 +112,15 @@ fn options(dir: &Path, clock: &HandClock) -> Options {
 
 fn open(dir: &Path) -> Result<Embedded, OpenError> {
     Embedded::open(options(dir, &HandClock::new()))
+}
+
+fn disk_of(dir: &Path) -> SqliteDisk {
+    let identity = StoreIdentity {
+        store_id: [0; 16],
+        stripes: STRIPES,
+        fingerprint_key: FingerprintKey([0; 16]),
+    };
+    SqliteDisk::new(dir.to_owned(), identity, START)
 }
 
 fn submit(store: &Embedded, op: ShardOp) -> Pending {
