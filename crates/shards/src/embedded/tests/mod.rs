@@ -1,6 +1,7 @@
 //! The embedded store against a disk that fails, a file that is damaged, and
 //! callers that do not wait.
 
+mod broken_disk;
 mod churn;
 mod cleaner;
 mod commits;
