@@ -54,8 +54,19 @@ impl Binary {
     /// A command with these arguments, without settings of whoever runs the
     /// tests.
     pub fn command<S: AsRef<str>>(self, args: &[S]) -> Command {
-        let mut command = Command::new(self.0);
+        self.command_under::<&str, _>(&[], args)
+    }
+
+    /// The same by another program, whose command line comes first.
+    pub(crate) fn command_under<W: AsRef<str>, S: AsRef<str>>(
+        self,
+        wrapper: &[W],
+        args: &[S],
+    ) -> Command {
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([self.0]);
+        let mut command = Command::new(words.next().unwrap_or(self.0));
         command
+            .args(words)
             .args(args.iter().map(AsRef::as_ref))
             .stdin(Stdio::null());
         without_our_names(&mut command);

@@ -50,7 +50,7 @@ pub use http1::{Page, http};
 pub use http2::Http2;
 pub use ids::{Ids, seed};
 pub use raw::raw_unary;
-pub use server::{Killer, Memory, Server, Setup};
+pub use server::{DATA_DIR, Killer, Memory, Server, Setup};
 pub use shop::{Instant, Shop, instant, item, millis};
 pub use wait::{PATIENCE, poll_until, within};
 pub use wire::Wire;

@@ -25,7 +25,11 @@ pub struct Setup {
     binary: Binary,
     listen: String,
     args: Vec<String>,
+    wrapper: Vec<String>,
 }
+
+/// Stands for the server's directory in [`Setup::under`].
+pub const DATA_DIR: &str = "{data}";
 
 impl Setup {
     /// On a free port, leaving without a grace period.
@@ -34,6 +38,7 @@ impl Setup {
             binary,
             listen: "127.0.0.1:0".into(),
             args: vec!["--drain-grace".into(), "0s".into()],
+            wrapper: Vec::new(),
         }
     }
 
@@ -41,6 +46,14 @@ impl Setup {
     /// chose.
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args = args.iter().map(|&arg| arg.into()).collect();
+        self
+    }
+
+    /// By another program, of which this is the command line up to the server's:
+    /// one that becomes the server in the end, so that what is killed is that.
+    /// [`DATA_DIR`] in it stands for the server's directory.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.into()).collect();
         self
     }
 
@@ -68,7 +81,12 @@ impl Setup {
         let mut args = vec!["serve", "--listen", &self.listen, "--data-dir", data];
         args.extend(["--http-listen", "127.0.0.1:0"]);
         args.extend(self.args.iter().map(String::as_str));
-        let mut command = self.binary.command(&args);
+        let wrapper: Vec<_> = self
+            .wrapper
+            .iter()
+            .map(|word| word.replace(DATA_DIR, data))
+            .collect();
+        let mut command = self.binary.command_under(&wrapper, &args);
         command
             .stdout(Stdio::piped())
             .stderr(File::create(&log).expect("a log file"));
@@ -164,6 +182,12 @@ impl Server {
     /// Its directory.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// Its directory as it sees it itself, where it has a mount there of its own.
+    pub fn data_dir_inside(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(self.data_dir.strip_prefix("/").expect("a whole path"))
     }
 
     /// What it has logged.

@@ -1,6 +1,6 @@
 //! Programs of others that tests run: grpcurl, buf, and Python with gRPC's
 //! own health client and Prometheus' own parser. `tests/run` installs them and
-//! says where they are.
+//! says where they are; those of the system, too, which are found by their names.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -57,4 +57,15 @@ pub fn python_command(script: &str, args: &[&str]) -> Command {
 /// Runs a script of `tests/python`.
 pub async fn python(script: &str, args: &[&str]) -> Ended {
     run(python_command(script, args)).await
+}
+
+/// Fails the test unless a program of the system is there: `args` make it do
+/// nothing.
+pub async fn installed(name: &str, args: &[&str], package: &str) {
+    let mut command = tokio::process::Command::new(name);
+    let output = command.args(args).output().await;
+    assert!(
+        output.is_ok_and(|output| output.status.success()),
+        "{name} is needed: run tests/run, which installs it, or 'apt-get install {package}'"
+    );
 }
