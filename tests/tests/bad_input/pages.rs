@@ -36,10 +36,9 @@ fn page_request(page_size: i32, token: &str, prefix: &str) -> ListItemsRequest {
 async fn pages(World { shop, mut ids, .. }: World) {
     const ITEMS: usize = 1_005;
     // Fewer at a time than the control plane has places.
-    let all: Vec<_> = (0..ITEMS).collect();
-    for some in all.chunks(100) {
+    for first in (0..ITEMS).step_by(100) {
         let mut made = JoinSet::new();
-        for number in some.iter().copied() {
+        for number in first..ITEMS.min(first + 100) {
             let shop = shop.clone();
             made.spawn(async move { shop.create(item(&format!("it-{number}")), 1).await });
         }

@@ -55,7 +55,14 @@ fn end_of(n: u64) -> Option<(ShardOp, State)> {
     match n % 3 {
         0 => {
             let late = LateConfirm::Refuse;
-            Some((ShardOp::Confirm { key, late }, State::Confirmed))
+            Some((
+                ShardOp::Confirm {
+                    key,
+                    late,
+                    version: 0,
+                },
+                State::Confirmed,
+            ))
         }
         1 => {
             let forbid_unknown = true;
