@@ -110,9 +110,8 @@ impl Stripe {
     /// What is missing from its shards is not missed any more.
     fn accept_what_is_there(&mut self, changes: &mut Changes) {
         for (key, shard) in &mut self.shards {
-            let found = shard.count_entries();
-            if shard.header.sizes != found {
-                shard.header.sizes = found;
+            if shard.known_entries() != shard.count_entries() {
+                shard.note_entries();
                 changes.shards.entry(key.clone()).or_default().header = true;
             }
         }

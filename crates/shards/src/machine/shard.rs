@@ -28,13 +28,15 @@ pub struct Header {
     pub revision: u64,
     /// The oldest request that waits for stock to come here.
     pub claim: Option<Claim>,
-    /// ⚔ How many entries the shard's other parts have: what is lost of them,
-    /// by whatever hand, is noticed before anything is decided without it.
-    pub sizes: Sizes,
+    /// ⚔ How many records, returns, adjustments and buyers there are: what is
+    /// lost of them, by whatever hand, is noticed before anything is decided
+    /// without it. Of the queues [`Queues::known`] tells it, since they are
+    /// derived where a store does not write them.
+    pub sizes: [u64; 4],
 }
 
 /// Entries of each part of a shard but its header.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Records.
     pub records: u64,
@@ -81,6 +83,8 @@ pub struct Queues {
     pub ended: VecDeque<(Millis, RecordKey)>,
     /// Cancels that came before their Reserve.
     pub unarrived: VecDeque<(Millis, RecordKey)>,
+    /// ⚔ How many entries each of these has, in this order.
+    pub known: [u64; 4],
 }
 
 /// Which parts of a shard an operation changed: what a store has to write.
@@ -136,7 +140,7 @@ impl Shard {
             counters,
             revision: 0,
             claim: None,
-            sizes: Sizes::default(),
+            sizes: [0; 4],
         })
     }
 
@@ -162,6 +166,7 @@ impl Shard {
             sorted,
             ended,
             unarrived,
+            known: _,
         } = &self.queues;
         Sizes {
             records: self.records.len() as u64,
@@ -170,6 +175,32 @@ impl Shard {
             buyers: self.buyers.len() as u64,
             queues: [expiry.len(), sorted.len(), ended.len(), unarrived.len()].map(|n| n as u64),
         }
+    }
+
+    /// How many entries its parts had after the last batch.
+    #[must_use]
+    pub fn known_entries(&self) -> Sizes {
+        let [records, returns, adjustments, buyers] = self.header.sizes;
+        Sizes {
+            records,
+            returns,
+            adjustments,
+            buyers,
+            queues: self.queues.known,
+        }
+    }
+
+    /// What is there is what has to be there.
+    pub(super) fn note_entries(&mut self) {
+        let Sizes {
+            records,
+            returns,
+            adjustments,
+            buyers,
+            queues,
+        } = self.count_entries();
+        self.header.sizes = [records, returns, adjustments, buyers];
+        self.queues.known = queues;
     }
 
     /// Makes the queues anew from the records, without stale entries: queues
@@ -194,7 +225,7 @@ impl Shard {
                 self.queues.expiry.push_back((until, key));
             }
         }
-        self.header.sizes.queues = self.count_entries().queues;
+        self.queues.known = self.count_entries().queues;
     }
 
     /// The reservation of a record, as an answer at `now` shows it.

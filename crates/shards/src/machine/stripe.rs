@@ -178,7 +178,7 @@ impl Stripe {
             if let Op::Shard(key, _) = op
                 && let Some(shard) = self.shards.get_mut(key)
             {
-                shard.header.sizes = shard.count_entries();
+                shard.note_entries();
             }
         }
         if changed {
@@ -197,7 +197,7 @@ impl Stripe {
         ops.iter().find_map(|op| {
             let Op::Shard(key, _) = op else { return None };
             let shard = self.shards.get(key)?;
-            let (found, known) = (shard.count_entries(), shard.header.sizes);
+            let (found, known) = (shard.count_entries(), shard.known_entries());
             (found != known).then(|| {
                 format!(
                     "shard {} of item {} has {found:?}, but knows of {known:?}",

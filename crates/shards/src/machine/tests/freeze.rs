@@ -188,7 +188,7 @@ fn sale_with_everything() -> Sale {
         adjustments,
         buyers,
         queues,
-    } = sale.shard().header.sizes;
+    } = sale.shard().known_entries();
     assert_eq!((records, returns, adjustments, buyers), (5, 1, 1, 1));
     assert_eq!(queues, [4, 1, 2, 1]);
     sale
@@ -297,7 +297,7 @@ fn a_batch_compares_only_what_it_touches() {
 fn the_evidence_stays_while_the_stripe_is_frozen() {
     for (n, (part, hand)) in HANDS.into_iter().enumerate() {
         let mut sale = tampered(hand);
-        let known = sale.shard().header.sizes;
+        let known = sale.shard().known_entries();
         for version in [5, 6] {
             let op = ops(&sale, [configure(version)]);
             let (replies, changes) = sale.run(&op);
@@ -306,7 +306,7 @@ fn the_evidence_stays_while_the_stripe_is_frozen() {
             assert!(changes.guard && changes.shards[&sale.key].header);
             assert!(sale.stripe.guard.frozen.is_some());
         }
-        assert_eq!(sale.shard().header.sizes, known, "{n}, {part}");
+        assert_eq!(sale.shard().known_entries(), known, "{n}, {part}");
         assert_ne!(sale.shard().count_entries(), known, "{n}, {part}");
         // Released without a repair it freezes again.
         sale.stripe.guard.frozen = None;

@@ -111,7 +111,7 @@ impl Run {
         for (at, shard) in &self.world.stripe.shards {
             let broken = shard.check();
             ensure!(broken.is_empty(), "{at:?} breaks {broken:?}");
-            let sizes = shard.header.sizes;
+            let sizes = shard.known_entries();
             ensure!(
                 shard.count_entries() == sizes,
                 "{at:?} does not have {sizes:?}"
