@@ -9,7 +9,9 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -55,7 +57,8 @@ impl Frames {
         self.frame(HEADERS, END_HEADERS, stream, &block);
     }
 
-    /// Part of a message: so many bytes of it, of a message that is longer.
+    /// Part of a message: so many bytes of it, of a message that is longer. All
+    /// of a connection must fit into its first window, 65,535 bytes.
     pub fn unfinished(&mut self, stream: u32, bytes: u8) {
         let mut payload = vec![0, 0, 0, 1, 0];
         payload.extend(std::iter::repeat_n(0x0a, usize::from(bytes)));
@@ -65,6 +68,11 @@ impl Frames {
     /// The caller does not want this stream any more.
     pub fn reset(&mut self, stream: u32) {
         self.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+    }
+
+    /// Asks whether the server has read all that came before.
+    pub fn ping(&mut self) {
+        self.frame(PING, 0, 0, &[0; 8]);
     }
 
     /// Sends them over a connection of their own, as far as they are taken.
@@ -81,26 +89,30 @@ impl Frames {
 #[derive(Debug)]
 pub struct Sent(TcpStream);
 
-/// How a connection ended.
+/// What came of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct End {
+    /// Calls that were answered with nothing but trailers.
+    pub errors: usize,
     /// Streams that the server reset.
     pub resets: usize,
+    /// Pings that it answered.
+    pub pongs: usize,
     /// It said that it closes.
     pub goaway: bool,
 }
 
 impl Sent {
     /// Reads until the server closes, which it must.
-    pub async fn closed(self) -> End {
-        self.read(usize::MAX).await
+    pub async fn closed(mut self) -> End {
+        self.read(|_| false).await
     }
 
-    /// Reads until so many streams were reset, or the server closes.
-    pub async fn read(mut self, resets: usize) -> End {
+    /// Reads until this is enough, or the server closes.
+    pub async fn read(&mut self, enough: impl Fn(&End) -> bool) -> End {
         let mut end = End::default();
         let reading = async {
-            while end.resets < resets {
+            while !enough(&end) {
                 let mut head = [0; 9];
                 if self.0.read_exact(&mut head).await.is_err() {
                     return;
@@ -110,7 +122,10 @@ impl Sent {
                 if self.0.read_exact(&mut payload).await.is_err() {
                     return;
                 }
+                let only = head[3] == HEADERS && head[4] & END_STREAM != 0;
+                end.errors += usize::from(only);
                 end.resets += usize::from(head[3] == RST_STREAM);
+                end.pongs += usize::from(head[3] == PING);
                 end.goaway |= head[3] == GOAWAY;
             }
         };

@@ -30,6 +30,8 @@ pub(crate) fn rows() -> Vec<Row> {
 
 const RESERVE: &str = "/holdfast.inventory.v1.InventoryService/Reserve";
 const STREAMS: u32 = 10_000;
+/// Calls of one connection whose messages never come.
+const UNFINISHED: u32 = 1_000;
 /// Streams that one connection may have open.
 const STREAMS_MAX: usize = 1_024;
 /// What a call that is open may cost at most, its stream and its handler.
@@ -71,13 +73,16 @@ async fn floods(
     }
     serves().await;
     let mut unfinished = Frames::begin();
-    for stream in streams(1_000) {
+    for stream in streams(UNFINISHED) {
         unfinished.headers(stream, RESERVE);
-        unfinished.unfinished(stream, 100);
+        unfinished.unfinished(stream, 20);
     }
+    unfinished.ping();
     let mut unfinished_calls = Vec::new();
     for _ in 0..6 {
-        let sent = unfinished.clone().send(server.authority()).await;
+        let mut sent = unfinished.clone().send(server.authority()).await;
+        let end = sent.read(|end| end.pongs > 0).await;
+        assert_eq!((end.pongs, end.goaway), (1, false), "{end:?}");
         unfinished_calls.push(sent);
     }
     // More calls than the server works on at a time have begun: none of them
@@ -91,14 +96,10 @@ async fn floods(
     for stream in streams(STREAMS) {
         many.headers(stream, RESERVE);
     }
-    let many = many.send(server.authority()).await;
-    let end = many
-        .read(usize::try_from(STREAMS).unwrap() - STREAMS_MAX)
-        .await;
-    assert!(
-        end.goaway || end.resets >= 10_000 - STREAMS_MAX,
-        "not refused: {end:?}"
-    );
+    let mut many = many.send(server.authority()).await;
+    let too_many = usize::try_from(STREAMS).unwrap() - STREAMS_MAX;
+    let end = many.read(|end| end.resets >= too_many).await;
+    assert!(end.goaway || end.resets >= too_many, "{end:?}");
     serves().await;
 
     let mut resets = Frames::begin();
@@ -116,8 +117,13 @@ async fn floods(
         let what = format!("the end of connection {number}");
         let _ = within(&what, socket.read_to_end(&mut said)).await;
     }
+    // Nobody waits for their messages any longer either.
+    for mut calls in unfinished_calls {
+        let all = usize::try_from(UNFINISHED).unwrap();
+        let end = calls.read(|end| end.errors >= all).await;
+        assert_eq!((end.errors, end.goaway), (all, false), "{end:?}");
+    }
     serves().await;
-    drop(unfinished_calls);
     assert_bounded(&server, before, 8 * STREAMS_MAX);
     shop.assert_sound("it").await;
 }
