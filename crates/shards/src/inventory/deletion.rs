@@ -1,13 +1,15 @@
 //! Deleting an item: stop its grants like a pause, find out whether units are
 //! held, decide in the entry, take the shards away, and the entry last.
 
+use std::time::Instant;
+
 use futures_util::future::join_all;
 
 use super::items::shard_numbers;
 use super::view::read_clock;
 use super::{Error, Gone, Inventory, unexpected};
 use crate::hash;
-use crate::ids::ItemId;
+use crate::ids::{ItemId, ShardNo};
 use crate::machine::{CatalogOp, CatalogReply, Entry, Life, ShardOp, ShardReply};
 use crate::store::Deadline;
 
@@ -41,6 +43,7 @@ impl Inventory {
                 Err(Error::ItemNotFound(_)) => return Ok(()),
                 Err(error) => return Err(error),
             };
+            let asked = read_clock();
             let begin = CatalogOp::BeginDelete {
                 item: item.clone(),
                 generation: entry.generation,
@@ -60,7 +63,7 @@ impl Inventory {
                 CatalogReply::VersionMismatch(_) => continue,
                 other => return Err(unexpected(&other)),
             };
-            let found = self.finish_delete(entry, deadline).await;
+            let found = self.finish_delete(entry, asked, deadline).await;
             match found.map_err(Error::half_done)? {
                 Found::Gone => return Ok(()),
                 Found::Held(units) => return Err(Error::UnitsHeld { units }),
@@ -71,12 +74,24 @@ impl Inventory {
 
     /// Carries on a deletion that somebody left behind.
     pub(super) async fn resume_delete(&self, entry: Entry) -> Result<(), Error> {
-        self.finish_delete(entry, None).await.map(drop)
+        let asked = read_clock();
+        let entry = self.now(&entry, None).await?;
+        self.finish_delete(Entry::clone(&entry), asked, None)
+            .await
+            .map(drop)
     }
 
-    async fn finish_delete(&self, entry: Entry, deadline: Deadline) -> Result<Found, Error> {
+    async fn finish_delete(
+        &self,
+        entry: Entry,
+        asked: Instant,
+        deadline: Deadline,
+    ) -> Result<Found, Error> {
+        if entry.life == Life::Live {
+            return Ok(Found::Overtaken);
+        }
         let entry = if entry.life == Life::Deleting {
-            match self.find_out(entry, deadline).await? {
+            match self.find_out(entry, asked, deadline).await? {
                 Ok(entry) => entry,
                 Err(found) => return Ok(found),
             }
@@ -107,13 +122,17 @@ impl Inventory {
     async fn find_out(
         &self,
         entry: Entry,
+        asked: Instant,
         deadline: Deadline,
     ) -> Result<Result<Entry, Found>, Error> {
-        let asked = read_clock();
-        let entry = self.views.put(entry, asked);
-        let entry = match self.spread(&entry, asked, deadline).await {
+        let begun = self.views.put(entry, asked);
+        let entry = match self.spread(&begun, asked, deadline).await {
+            // ⚔ Only what every shard works by is found out about: a later
+            // version, of somebody else's change, may still be granting.
+            Ok(entry) if entry.spread < entry.version => return Ok(Err(Found::Overtaken)),
             Ok(entry) => entry,
             Err(Error::ItemNotFound(_)) => return Ok(Err(Found::Gone)),
+            Err(Error::ItemDeleting(_)) => return self.follow(&begun, deadline).await,
             Err(error) => return Err(error),
         };
         // Nothing is granted any more, so what is held can only grow less.
@@ -121,9 +140,19 @@ impl Inventory {
         let held: u64 = if forced {
             0
         } else {
-            match self.read_all(&entry, deadline).await? {
-                Ok(readings) => readings.iter().map(|reading| reading.counters.held).sum(),
-                Err(Gone) => return Ok(Err(Found::Gone)),
+            match self.read_all(&entry, deadline).await {
+                Ok(Ok(readings)) => readings.iter().map(|reading| reading.counters.held).sum(),
+                Ok(Err(Gone)) | Err(Error::ItemNotFound(_)) => return Ok(Err(Found::Gone)),
+                // A shard is not there: taken away by somebody who has decided,
+                // or lost, and then only force deletes the item.
+                Err(Error::ItemDeleting(_)) => {
+                    return match self.follow(&entry, deadline).await? {
+                        Ok(removing) => Ok(Ok(removing)),
+                        Err(Found::Gone) => Ok(Err(Found::Gone)),
+                        Err(_) => Err(Error::shard_lost(&entry, ShardNo::LEDGER)),
+                    };
+                }
+                Err(error) => return Err(error),
             }
         };
         let decide = CatalogOp::DecideDelete {
@@ -146,6 +175,20 @@ impl Inventory {
             }
             CatalogReply::VersionMismatch(_) => Ok(Err(Found::Overtaken)),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What somebody else has decided about a deletion.
+    async fn follow(
+        &self,
+        entry: &Entry,
+        deadline: Deadline,
+    ) -> Result<Result<Entry, Found>, Error> {
+        match self.now(entry, deadline).await {
+            Ok(now) if now.life == Life::Removing => Ok(Ok(Entry::clone(&now))),
+            Ok(_) => Ok(Err(Found::Overtaken)),
+            Err(Error::ItemNotFound(_)) => Ok(Err(Found::Gone)),
+            Err(error) => Err(error),
         }
     }
 

@@ -345,10 +345,15 @@ impl Inventory {
         for (shard, answer) in shard_numbers(entry).zip(answers) {
             match answer {
                 Ok(ShardReply::Configured { .. }) => shards_done += 1,
-                // Gone with its item, or lost: the entry tells which.
-                Ok(ShardReply::Missing) => {
-                    return Err(self.why_missing(entry, shard, deadline).await);
-                }
+                // Gone with its item, or lost: the entry tells which. Where it is
+                // to be deleted and that is not decided, it grants nothing.
+                Ok(ShardReply::Missing) => match self.now(entry, deadline).await? {
+                    now if now.life == Life::Deleting && now.version == version => shards_done += 1,
+                    now if now.life.is_ending() => {
+                        return Err(Error::ItemDeleting(entry.item.clone()));
+                    }
+                    _ => return Err(Error::shard_lost(entry, shard)),
+                },
                 Ok(other) => return Err(unexpected(&other)),
                 Err(Error::Store(cause)) => away = away.or(Some(cause)),
                 Err(error) => return Err(error),
@@ -381,14 +386,13 @@ impl Inventory {
 }
 
 impl Inventory {
-    async fn why_missing(&self, entry: &Entry, shard: ShardNo, deadline: Deadline) -> Error {
-        match self.read_entry(&entry.item, deadline).await {
-            Ok(now) if now.generation != entry.generation => {
-                Error::ItemNotFound(entry.item.clone())
-            }
-            Ok(now) if now.life.is_ending() => Error::ItemDeleting(entry.item.clone()),
-            Ok(_) => Error::shard_lost(entry, shard),
-            Err(error) => error,
+    /// The entry as it is now, if it is of the same life.
+    pub(super) async fn now(&self, entry: &Entry, deadline: Deadline) -> Result<Arc<Entry>, Error> {
+        let now = self.read_entry(&entry.item, deadline).await?;
+        if now.generation == entry.generation {
+            Ok(now)
+        } else {
+            Err(Error::ItemNotFound(entry.item.clone()))
         }
     }
 }

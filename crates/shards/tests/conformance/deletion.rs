@@ -1,11 +1,17 @@
 //! An item's end, and a new item of the same name.
 
-use shards::inventory::{Error, Reserved};
-use shards::machine::{CatalogOp, Life, Op, Selling};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use shards::ids::{ShardKey, ShardNo};
+use shards::inventory::{Error, Inventory, Reserved};
+use shards::machine::{CatalogOp, Life, Op, Selling, ShardOp};
 
 use crate::fixture::{
     Fixture, ask, by_id, by_key, create, granted, item, raw, request, reserve, sharded, stock,
 };
+use crate::many_shards::until;
+use crate::wrapped::{Gate, Slow};
 
 pub(crate) async fn a_deleted_item_is_gone_and_its_name_can_be_used_again(fixture: impl Fixture) {
     let (server, other) = (fixture.server(), fixture.server());
@@ -119,4 +125,111 @@ pub(crate) async fn while_a_deletion_is_under_way_nothing_is_granted(fixture: im
     assert_eq!(other.sweep().await.unwrap().resumed, 1);
     let gone = other.item(&id, None).await;
     assert_eq!(gone, Err(Error::ItemNotFound(id)));
+}
+
+/// Deleting is safe to repeat, also while it is under way.
+pub(crate) async fn several_who_delete_at_once_all_hear_that_it_is_gone(fixture: impl Fixture) {
+    let servers = [fixture.server(), fixture.server(), fixture.server()];
+    for trial in 0..20 {
+        servers[0]
+            .create_item(item("sneaker"), sharded(4, 9), request(trial), None)
+            .await
+            .unwrap();
+        let id = item("sneaker");
+        let (a, b, c, swept) = tokio::join!(
+            servers[0].delete_item(&id, false, None, None),
+            servers[1].delete_item(&id, true, None, None),
+            servers[2].delete_item(&id, false, None, None),
+            servers[1].sweep(),
+        );
+        assert_eq!((a, b, c), (Ok(()), Ok(()), Ok(())), "trial {trial}");
+        assert_eq!(swept.unwrap().failed, 0, "trial {trial}");
+    }
+}
+
+/// A shard was lost: the item can still be deleted, by force.
+pub(crate) async fn an_item_that_lost_a_shard_can_be_deleted(fixture: impl Fixture) {
+    let server = fixture.server();
+    let id = item("sneaker");
+    create(&server, sharded(3, 9)).await;
+    let entry = server.item(&id, None).await.unwrap();
+    let key = ShardKey {
+        item: id.clone(),
+        generation: entry.generation,
+        shard: ShardNo(1),
+    };
+    let lose = Op::Shard(key, ShardOp::Delete);
+    let store = fixture.store();
+    store.submit(entry.placement[1], lose, None).await.unwrap();
+    let unforced = server.delete_item(&id, false, None, None).await;
+    assert!(unforced.is_err(), "what is held cannot be known");
+    server.delete_item(&id, true, None, None).await.unwrap();
+    let gone = server.item(&id, None).await;
+    assert_eq!(gone, Err(Error::ItemNotFound(id)));
+}
+
+/// ⚔ A slow server finds out about a deletion that others have ended, and a
+/// second one has begun: it must not take what it read before the shards obeyed
+/// the second one for what they hold under it.
+pub(crate) async fn a_slow_server_does_not_delete_what_was_granted_since(fixture: impl Fixture) {
+    let (id, store) = (item("sneaker"), fixture.store());
+    let quick = fixture.server();
+    create(&quick, sharded(2, 4)).await;
+    granted(&quick, "ann", 1, 1).await;
+    let gate = Gate::at(fixture.store(), ShardNo(0));
+    gate.close();
+    let slow = Inventory::new(Arc::new(Slow(Arc::clone(&gate))));
+    let story = async {
+        until(|| gate.held.load(Ordering::SeqCst) == 1).await;
+        // Every shard obeys, the slow server has yet to say so. Somebody else
+        // finds the held unit and brings the item back; then it is given back.
+        quick.sweep().await.unwrap();
+        quick.cancel(&by_key("ann", 1), None).await.unwrap();
+        let entry = quick.item(&id, None).await.unwrap();
+        assert_eq!((entry.life, entry.version), (Life::Live, 3));
+        // A second deletion, of which no shard has heard yet.
+        let begin = CatalogOp::BeginDelete {
+            item: id.clone(),
+            generation: entry.generation,
+            force: false,
+            expected: None,
+        };
+        raw(&*store, Op::Catalog(begin)).await;
+        gate.let_one_through();
+        until(|| gate.held.load(Ordering::SeqCst) == 2).await;
+        // By what this server has read a moment ago the item sells.
+        let bought = quick.reserve(&ask("bob", 2, 1), None).await;
+        let terms = quick.item(&id, None).await.unwrap().terms.clone();
+        for (shard, stripe) in (0..).map(ShardNo).zip(&entry.placement) {
+            let key = ShardKey {
+                item: id.clone(),
+                generation: entry.generation,
+                shard,
+            };
+            let settings = terms.settings;
+            let configure = ShardOp::Configure {
+                settings,
+                version: 4,
+            };
+            let op = Op::Shard(key, configure);
+            store.submit(*stripe, op, None).await.unwrap();
+        }
+        let finish = CatalogOp::FinishUpdate {
+            item: id.clone(),
+            generation: entry.generation,
+            version: 4,
+        };
+        raw(&*store, Op::Catalog(finish)).await;
+        gate.open();
+        bought
+    };
+    let (deleted, bought) = tokio::join!(slow.delete_item(&id, false, None, None), story);
+    if let Ok(Reserved::Granted { .. }) = bought {
+        assert_eq!(deleted, Err(Error::UnitsHeld { units: 1 }));
+        fixture
+            .server()
+            .reservation(&by_key("bob", 2), None)
+            .await
+            .unwrap();
+    }
 }

@@ -111,6 +111,9 @@ macro_rules! all_behaviours {
                 a_deleted_item_is_gone_and_its_name_can_be_used_again,
                 held_units_keep_an_item_unless_forced,
                 while_a_deletion_is_under_way_nothing_is_granted,
+                several_who_delete_at_once_all_hear_that_it_is_gone,
+                an_item_that_lost_a_shard_can_be_deleted,
+                a_slow_server_does_not_delete_what_was_granted_since,
             }
             updates {
                 a_change_binds_on_every_shard,

@@ -364,7 +364,7 @@ pub(crate) async fn a_look_is_shared_only_with_those_who_came_before_it_began(
 }
 
 /// Lets other tasks run until something is so.
-async fn until(is_so: impl Fn() -> bool) {
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
     #[expect(clippy::disallowed_methods, reason = "a test's deadline")]
     let end = Instant::now() + Duration::from_secs(20);
     while !is_so() {

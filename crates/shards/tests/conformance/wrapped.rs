@@ -235,3 +235,38 @@ impl Store for Gated {
         self.0.store.status()
     }
 }
+
+/// A server that is slow with what concludes a step of an item's life: each
+/// such operation waits to be let through before it is sent.
+pub(crate) struct Slow(pub(crate) Arc<Gate>);
+
+impl Store for Slow {
+    fn submit(&self, stripe: StripeNo, op: Op, deadline: Deadline) -> Pending {
+        let gate = Arc::clone(&self.0);
+        let concludes = matches!(
+            &op,
+            Op::Catalog(CatalogOp::FinishUpdate { .. } | CatalogOp::DecideDelete { .. })
+        );
+        if !concludes {
+            return gate.store.submit(stripe, op, deadline);
+        }
+        let (answer, answered) = oneshot::channel();
+        #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+        tokio::spawn(async move {
+            if gate.closed.load(Ordering::SeqCst) {
+                gate.held.fetch_add(1, Ordering::SeqCst);
+                gate.passes.acquire().await.unwrap().forget();
+            }
+            let _ = answer.send(gate.store.submit(stripe, op, deadline).await);
+        });
+        Pending::queued(answered)
+    }
+
+    fn identity(&self) -> StoreIdentity {
+        self.0.store.identity()
+    }
+
+    fn status(&self) -> StoreStatus {
+        self.0.store.status()
+    }
+}
