@@ -81,12 +81,13 @@ impl Engine {
     pub(super) fn open(&mut self) -> Result<Serving, OpenError> {
         let opened = self.disk.open()?;
         self.note_frozen(&opened);
-        self.shared.serving.store(true, Ordering::Release);
-        Ok(Serving {
+        let serving = Serving {
             cleaner: Cleaner::new(self.limits, &opened),
             opened,
             shrinking: true,
-        })
+        };
+        self.shared.serving.store(true, Ordering::Release);
+        Ok(serving)
     }
 
     fn note_frozen(&self, opened: &Opened) {

@@ -141,12 +141,18 @@ impl Error {
             Self::Store(
                 cause @ (StoreError::Unavailable(_)
                 | StoreError::Overloaded
-                | StoreError::DeadlineTooShort),
-            ) => Self::Store(StoreError::OutcomeUnknown(format!(
-                "it is recorded, and not carried out everywhere: {cause}"
-            ))),
+                | StoreError::DeadlineTooShort
+                | StoreError::Frozen { .. }),
+            ) => Self::recorded(&cause),
+            lost @ Self::ShardLost { .. } => Self::recorded(&lost),
             other => other,
         }
+    }
+
+    fn recorded(cause: &dyn std::error::Error) -> Self {
+        Self::Store(StoreError::OutcomeUnknown(format!(
+            "it is recorded, and not carried out everywhere: {cause}"
+        )))
     }
 
     /// ⚔ The shard that an entry names is not there.

@@ -152,6 +152,7 @@ impl Inventory {
             Ok(Ok(look)) => Ok(Arc::new(look)),
             Ok(Err(gone)) => return Ok(Err(gone)),
             // This caller's time was over; the others' may not be.
+            Err(error) if deadline.is_some_and(|end| read_clock() >= end) => return Err(error),
             Err(error @ Error::Store(StoreError::DeadlineTooShort)) => return Err(error),
             Err(error) => Err(error),
         };

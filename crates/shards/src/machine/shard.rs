@@ -429,7 +429,8 @@ impl Turn<'_> {
             return;
         };
         self.changes.buyers.insert(buyer);
-        *count.get_mut() -= units;
+        // After a loss that an operator accepted it may know of fewer.
+        *count.get_mut() = count.get().saturating_sub(units);
         if *count.get() == 0 {
             count.remove();
         }

@@ -63,10 +63,15 @@ impl Turn<'_> {
             .first()
             .copied()
             .filter(|(at, _)| *at <= now)?;
-        if !dry {
-            let record = *self.shard.records.get(&key)?;
-            self.expire_one(key, record);
+        if dry {
+            return Some(true);
         }
+        let Some(record) = self.shard.records.get(&key).copied() else {
+            // Lost, and the loss accepted: it must not block those behind it.
+            self.shard.queues.sorted.pop_first();
+            return Some(false);
+        };
+        self.expire_one(key, record);
         Some(true)
     }
 
