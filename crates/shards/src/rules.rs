@@ -24,12 +24,6 @@ macro_rules! rules {
             pub fn name(self) -> &'static str {
                 match self { $(Self::$rule => $name,)+ }
             }
-
-            /// What it says.
-            #[must_use]
-            pub fn words(self) -> &'static str {
-                match self { $(Self::$rule => concat!($($words),+),)+ }
-            }
         }
     };
 }

@@ -8,7 +8,6 @@ use futures_util::future::join_all;
 use super::items::shard_numbers;
 use super::view::read_clock;
 use super::{Error, Gone, Inventory, unexpected};
-use crate::hash;
 use crate::ids::{ItemId, ShardNo};
 use crate::machine::{CatalogOp, CatalogReply, Entry, Life, ShardOp, ShardReply};
 use crate::store::Deadline;
@@ -190,15 +189,5 @@ impl Inventory {
             Err(Error::ItemNotFound(_)) => Ok(Err(Found::Gone)),
             Err(error) => Err(error),
         }
-    }
-
-    async fn ask_entry(
-        &self,
-        item: &ItemId,
-        op: CatalogOp,
-        deadline: Deadline,
-    ) -> Result<CatalogReply, Error> {
-        self.ask_catalog(hash::catalog_stripe(item), op, deadline)
-            .await
     }
 }

@@ -41,7 +41,6 @@ impl Inventory {
     ) -> Result<Arc<Entry>, Error> {
         let asked = read_clock();
         let terms = spec::terms(&spec).map_err(Error::Invalid)?;
-        let stripe = hash::catalog_stripe(&item);
         let masters = self.store.masters();
         let shards = match u8::try_from(spec.shard_count) {
             Ok(0) | Err(_) => masters.count(),
@@ -56,7 +55,7 @@ impl Inventory {
             spec,
         };
         match self
-            .ask_catalog(stripe, CatalogOp::BeginCreate(Box::new(new)), deadline)
+            .ask_entry(&item, CatalogOp::BeginCreate(Box::new(new)), deadline)
             .await?
         {
             CatalogReply::Entry(entry) if entry.life == Life::Creating => {
@@ -108,10 +107,7 @@ impl Inventory {
             item: entry.item.clone(),
             generation: entry.generation,
         };
-        match self
-            .ask_catalog(hash::catalog_stripe(&entry.item), finish, deadline)
-            .await?
-        {
+        match self.ask_entry(&entry.item, finish, deadline).await? {
             CatalogReply::Entry(entry) => {
                 if !holds(Rule::CreateCarriesSupply) {
                     self.add_opening_supply(&entry, deadline).await?;
@@ -294,7 +290,6 @@ impl Inventory {
         deadline: Deadline,
         edit: impl Fn(&Entry) -> Result<Option<Terms>, Error>,
     ) -> Result<Arc<Entry>, Error> {
-        let stripe = hash::catalog_stripe(item);
         loop {
             let asked = read_clock();
             let entry = self.read_entry(item, deadline).await?;
@@ -307,7 +302,7 @@ impl Inventory {
                 expected: entry.version,
                 terms: Box::new(terms),
             };
-            match self.ask_catalog(stripe, update, deadline).await? {
+            match self.ask_entry(item, update, deadline).await? {
                 CatalogReply::Entry(entry) => {
                     let entry = self.views.put(*entry, asked);
                     return self.spread(&entry, asked, deadline).await;
@@ -372,9 +367,8 @@ impl Inventory {
             generation: entry.generation,
             version,
         };
-        let stripe = hash::catalog_stripe(&entry.item);
         match self
-            .ask_catalog(stripe, finish, deadline)
+            .ask_entry(&entry.item, finish, deadline)
             .await
             .map_err(Error::half_done)?
         {

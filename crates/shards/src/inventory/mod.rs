@@ -113,6 +113,17 @@ impl Inventory {
         }
     }
 
+    /// Asks the part of the catalog that has this item's entry.
+    async fn ask_entry(
+        &self,
+        item: &ItemId,
+        op: CatalogOp,
+        deadline: Deadline,
+    ) -> Result<CatalogReply, Error> {
+        self.ask_catalog(hash::catalog_stripe(item), op, deadline)
+            .await
+    }
+
     /// Asks one shard of an item, once.
     async fn ask_once(
         &self,
@@ -205,9 +216,8 @@ impl Inventory {
     /// The entry as it is now. An unfinished create is carried to its end.
     async fn read_entry(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
         let asked = read_clock();
-        let stripe = hash::catalog_stripe(item);
         let get = CatalogOp::Get { item: item.clone() };
-        match self.ask_catalog(stripe, get, deadline).await? {
+        match self.ask_entry(item, get, deadline).await? {
             CatalogReply::Entry(entry) if entry.life == Life::Creating => {
                 let entry = self.finish_create(*entry, deadline).await?;
                 Ok(self.views.put(entry, asked))
