@@ -16,6 +16,11 @@ use crate::store::{Deadline, StoreError};
 /// Entries read at a time.
 const PAGE: u32 = 256;
 
+/// An item's shards, each with its stripe.
+fn shards_of(entry: &Entry) -> impl Iterator<Item = (ShardNo, StripeNo)> {
+    (0..).map(ShardNo).zip(entry.placement.iter().copied())
+}
+
 /// What a shard on another stripe has received from one that is to be repaired.
 struct Pair {
     here: ShardNo,
@@ -84,8 +89,8 @@ impl Inventory {
     }
 
     /// Has every shard on a frozen stripe know of all that others received from
-    /// it; the units that were given beyond the stock. Nothing is changed before
-    /// all is read.
+    /// it, then miss no more what it has lost; the units that were given beyond
+    /// the stock. Nothing is changed before all is read.
     async fn repair(&self, stripe: StripeNo, deadline: Deadline) -> Result<u64, Error> {
         let mut all = Vec::new();
         for catalog in StripeNo::all() {
@@ -94,8 +99,8 @@ impl Inventory {
                 let (entries, more) = self.entries(catalog, after, deadline).await?;
                 after = entries.last().map(|entry| entry.item.clone());
                 for entry in entries {
-                    let pairs = self.received_from(&entry, stripe, deadline).await?;
-                    if !pairs.is_empty() {
+                    if entry.placement.contains(&stripe) {
+                        let pairs = self.received_from(&entry, stripe, deadline).await?;
                         all.push((entry, pairs));
                     }
                 }
@@ -105,19 +110,25 @@ impl Inventory {
             }
         }
         let mut surplus = 0;
-        for (entry, pairs) in all {
+        for (entry, pairs) in &all {
             for pair in pairs {
                 let Pair {
                     here,
                     peer,
                     received,
-                } = pair;
-                let booked = self.reconcile(&entry, here, peer, received, deadline).await;
+                } = *pair;
+                let booked = self.reconcile(entry, here, peer, received, deadline).await;
                 let (booked, _) = booked.map_err(Error::half_done)?;
                 if booked > 0 {
                     tracing::warn!(item = %entry.item, shard = %here, booked, "units were given twice");
                 }
                 surplus += booked;
+            }
+        }
+        for (entry, _) in &all {
+            for (here, _) in shards_of(entry).filter(|(_, on)| *on == stripe) {
+                let accepted = self.accept(entry, here, deadline).await;
+                accepted.map_err(Error::half_done)?;
             }
         }
         Ok(surplus)
@@ -130,10 +141,9 @@ impl Inventory {
         stripe: StripeNo,
         deadline: Deadline,
     ) -> Result<Vec<Pair>, Error> {
-        let shards = || (0..).map(ShardNo).zip(&entry.placement);
-        let on_it = shards().filter(|(_, on)| **on == stripe);
+        let on_it = shards_of(entry).filter(|(_, on)| *on == stripe);
         let pairs = on_it.flat_map(|(here, _)| {
-            let peers = shards().map(|(peer, _)| peer);
+            let peers = shards_of(entry).map(|(peer, _)| peer);
             peers
                 .filter(move |peer| *peer != here)
                 .map(move |peer| (here, peer))
@@ -170,6 +180,17 @@ impl Inventory {
             // Not made yet, gone with its item, or lost: it tells nothing, and
             // whoever asks for it will be told.
             ShardReply::Missing => Ok((0, 0)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What is missing from a shard is not missed any more.
+    async fn accept(&self, entry: &Entry, shard: ShardNo, deadline: Deadline) -> Result<(), Error> {
+        match self
+            .ask_once(entry, shard, ShardOp::Accept, deadline)
+            .await?
+        {
+            ShardReply::Accepted | ShardReply::Missing => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

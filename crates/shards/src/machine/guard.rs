@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog;
 use super::ops::{Counters, ShardReply};
 use super::shard::{Shard, Turn};
-use super::stripe::{Changes, Freeze, Reply, Stripe};
+use super::stripe::{Freeze, Reply, Stripe};
 use crate::ids::{ItemId, ShardNo};
 use crate::time::Millis;
 
@@ -25,7 +25,8 @@ pub enum StripeOp {
         /// Why, in a sentence.
         reason: String,
     },
-    /// Lets it serve again, with what is there. Harmless when it serves.
+    /// Lets it serve again; a shard of which something is missing must have been
+    /// told to accept that, or it freezes again. Harmless when it serves.
     Release {
         /// The freeze that is meant, and no later one.
         id: u64,
@@ -62,11 +63,7 @@ pub struct Visit {
 
 impl Stripe {
     /// The answer, and whether the stripe changed.
-    pub(super) fn apply_to_stripe(
-        &mut self,
-        op: &StripeOp,
-        changes: &mut Changes,
-    ) -> (Reply, bool) {
+    pub(super) fn apply_to_stripe(&mut self, op: &StripeOp) -> (Reply, bool) {
         let changed = match op {
             StripeOp::Visit => false,
             StripeOp::Freeze { id, reason } => self.begin_freeze(*id, reason),
@@ -78,7 +75,6 @@ impl Stripe {
                 }
                 Some(_) => {
                     self.guard.frozen = None;
-                    self.accept_what_is_there(changes);
                     true
                 }
             },
@@ -106,19 +102,17 @@ impl Stripe {
         }
         serves
     }
-
-    /// What is missing from its shards is not missed any more.
-    fn accept_what_is_there(&mut self, changes: &mut Changes) {
-        for (key, shard) in &mut self.shards {
-            if shard.known_entries() != shard.count_entries() {
-                shard.note_entries();
-                changes.shards.entry(key.clone()).or_default().header = true;
-            }
-        }
-    }
 }
 
 impl Shard {
+    /// What is missing is not missed any more; whether something was.
+    pub(super) fn accept_entries(&mut self) -> bool {
+        let there = self.count_entries();
+        let news = self.known_entries() != there;
+        self.know_entries(there);
+        news
+    }
+
     /// The answer to a reconciliation that changes nothing.
     pub(super) fn reconciled(&self, peer: ShardNo) -> ShardReply {
         ShardReply::Reconciled {

@@ -143,6 +143,9 @@ pub enum ShardOp {
     },
     /// Removes the shard and all it holds.
     Delete,
+    /// ⚔ Part of the release of a frozen stripe: what is missing from this shard
+    /// is not missed any more. Of a stripe that serves it changes nothing.
+    Accept,
     /// Reads the header and recounts some records. Changes nothing.
     Inspect {
         /// Recount the records after this one; `None` = from the first.
@@ -318,6 +321,8 @@ pub enum ShardReply {
         /// What it has itself received from the other shard, ever.
         received: u64,
     },
+    /// What is there is what has to be there.
+    Accepted,
     /// Some reservations.
     Listed {
         /// As they are now.

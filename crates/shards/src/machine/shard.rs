@@ -190,17 +190,35 @@ impl Shard {
         }
     }
 
-    /// What is there is what has to be there.
-    pub(super) fn note_entries(&mut self) {
+    /// So many have to be there.
+    pub(super) fn know_entries(&mut self, sizes: Sizes) {
         let Sizes {
             records,
             returns,
             adjustments,
             buyers,
             queues,
-        } = self.count_entries();
+        } = sizes;
         self.header.sizes = [records, returns, adjustments, buyers];
         self.queues.known = queues;
+    }
+
+    /// ⚔ Knows what came and went since there were so many, and no more: what
+    /// was missing before is still missed, whoever works on the shard meanwhile.
+    pub(super) fn note_entries_since(&mut self, before: Sizes) {
+        let (known, there) = (self.known_entries(), self.count_entries());
+        let now = |known: u64, there: u64, before: u64| (known + there).saturating_sub(before);
+        let queues = [0, 1, 2, 3].map(|at| {
+            let (known, there) = (known.queues[at], there.queues[at]);
+            now(known, there, before.queues[at])
+        });
+        self.know_entries(Sizes {
+            records: now(known.records, there.records, before.records),
+            returns: now(known.returns, there.returns, before.returns),
+            adjustments: now(known.adjustments, there.adjustments, before.adjustments),
+            buyers: now(known.buyers, there.buyers, before.buyers),
+            queues,
+        });
     }
 
     /// Makes the queues anew from the records, without stale entries: queues

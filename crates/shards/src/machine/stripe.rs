@@ -153,7 +153,6 @@ impl Stripe {
             self.freeze(stamp, reason);
             changed = true;
         }
-        let mut evidence = self.guard.frozen.is_some();
         let before = (!holds(Rule::BatchIsAFold)).then(|| self.clone());
         let mut replies = Vec::with_capacity(ops.len());
         for op in &ops {
@@ -162,7 +161,6 @@ impl Stripe {
                 _ => self.apply(op, stamp, &mut batch, changes),
             };
             changed |= touched;
-            evidence &= self.guard.frozen.is_some();
             replies.push(match &before {
                 Some(before) => {
                     before
@@ -172,14 +170,6 @@ impl Stripe {
                 }
                 None => reply,
             });
-        }
-        // Of a frozen stripe they stay as evidence.
-        for op in ops.iter().filter(|_| !evidence) {
-            if let Op::Shard(key, _) = op
-                && let Some(shard) = self.shards.get_mut(key)
-            {
-                shard.note_entries();
-            }
         }
         if changed {
             self.guard.seq += 1;
@@ -230,7 +220,7 @@ impl Stripe {
                 changes.catalog.extend(touched);
                 (Reply::Catalog(reply), changed)
             }
-            Op::Stripe(op) => self.apply_to_stripe(op, changes),
+            Op::Stripe(op) => self.apply_to_stripe(op),
             Op::Shard(key, op) => {
                 let (applied, changed) = self.apply_to_shard(key, op, batch, changes);
                 match applied {
@@ -288,11 +278,19 @@ impl Stripe {
             (ShardOp::Reconcile { peer, .. }, Some(shard)) if !frozen => {
                 (shard.reconciled(*peer), false)
             }
+            (ShardOp::Accept, Some(shard)) => {
+                let news = frozen && shard.accept_entries();
+                if news {
+                    changes.shards.entry(key.clone()).or_default().header = true;
+                }
+                (ShardReply::Accepted, news)
+            }
             (op, Some(shard)) => {
                 let changes = match changes.shards.get_mut(key) {
                     Some(changes) => changes,
                     None => changes.shards.entry(key.clone()).or_default(),
                 };
+                let before = shard.count_entries();
                 let mut turn = Turn {
                     shard,
                     me: key.shard,
@@ -301,7 +299,9 @@ impl Stripe {
                     touched: false,
                 };
                 let applied = turn.apply(op);
-                return (applied, turn.touched);
+                let touched = turn.touched;
+                shard.note_entries_since(before);
+                return (applied, touched);
             }
         };
         (Ok(reply), changed)
@@ -316,7 +316,10 @@ impl Op {
         match self {
             Self::Shard(_, op) => matches!(
                 op,
-                ShardOp::Configure { .. } | ShardOp::Delete | ShardOp::Reconcile { .. }
+                ShardOp::Configure { .. }
+                    | ShardOp::Delete
+                    | ShardOp::Reconcile { .. }
+                    | ShardOp::Accept
             ),
             Self::Catalog(_) => false,
             Self::Stripe(_) => true,
@@ -392,9 +395,10 @@ impl Turn<'_> {
                 states,
             }),
             ShardOp::Explain { buyer } => self.explain(buyer),
-            // Both are the stripe's: they make and remove what a turn is on.
+            // These are the stripe's: they are not about what a turn changes.
             ShardOp::Create { .. } => ShardReply::Created,
             ShardOp::Delete => ShardReply::Deleted,
+            ShardOp::Accept => ShardReply::Accepted,
         })
     }
 

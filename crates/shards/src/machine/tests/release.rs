@@ -94,9 +94,8 @@ fn only_the_freeze_that_is_meant_is_released_and_a_repeat_is_harmless() {
     assert!(sale.stripe.guard.frozen.is_some());
 }
 
-/// What was lost is not missed any more, by no later batch.
-#[test]
-fn a_released_stripe_works_with_what_is_there() {
+/// A stripe that froze since one of two buyers' counts is missing.
+fn without_a_count() -> Sale {
     let mut sale = Sale::new(settings(), 5);
     sale.grant(key(1, 1), 1);
     sale.grant(key(2, 2), 1);
@@ -104,19 +103,31 @@ fn a_released_stripe_works_with_what_is_there() {
     shard.buyers.remove(&key(2, 2).buyer);
     let found = batch(&mut sale, &[Op::Shard(sale_key(), reserve(key(3, 3), 1))]);
     assert!(matches!(&found[..], [Reply::Frozen(freeze)] if freeze.id == 99));
+    sale
+}
 
+/// What was lost is not missed any more, by no later batch.
+#[test]
+fn a_released_stripe_works_with_what_is_there() {
+    let mut sale = without_a_count();
     let mut changes = Changes::default();
+    let accept = Op::Shard(sale_key(), ShardOp::Accept);
     let release = Op::Stripe(StripeOp::Release { id: 99 });
     // In one batch with what can be asked again, and with what adds entries.
-    let ops = [release, Op::Shard(sale_key(), reserve(key(3, 3), 1))];
+    let ops = [
+        accept,
+        release,
+        Op::Shard(sale_key(), reserve(key(3, 3), 1)),
+    ];
     let stamp = Stamp {
         freeze_id: 100,
         now: sale.now,
         full: false,
     };
     let replies = sale.stripe.run(stamp, &ops, &mut changes);
+    assert_eq!(replies[0], Reply::Shard(ShardReply::Accepted));
     assert!(
-        matches!(&replies[1], Reply::Shard(ShardReply::Granted { .. })),
+        matches!(&replies[2], Reply::Shard(ShardReply::Granted { .. })),
         "{replies:?}"
     );
     assert!(changes.guard && changes.shards[&sale.key].header, "written");
@@ -127,6 +138,46 @@ fn a_released_stripe_works_with_what_is_there() {
         &again[..],
         [Reply::Shard(ShardReply::Granted { .. })]
     ));
+}
+
+/// ⚔ Nor is it forgotten because somebody worked on the shard meanwhile.
+#[test]
+fn what_was_not_accepted_freezes_again() {
+    let mut sale = without_a_count();
+    let release = Op::Stripe(StripeOp::Release { id: 99 });
+    let new = Op::Shard(sale_key(), reserve(key(3, 3), 1));
+    let replies = batch(&mut sale, &[release, new]);
+    assert!(matches!(
+        &replies[1],
+        Reply::Shard(ShardReply::Granted { .. })
+    ));
+    let Sizes {
+        records, buyers, ..
+    } = sale.shard().known_entries();
+    assert_eq!((records, buyers), (3, 3), "and there are 2 buyers");
+    let found = batch(&mut sale, &[Op::Shard(sale_key(), ShardOp::Look)]);
+    assert!(matches!(&found[..], [Reply::Frozen(_)]), "{found:?}");
+}
+
+/// Of a stripe that serves nothing is accepted: it freezes.
+#[test]
+fn a_stripe_that_serves_accepts_nothing() {
+    let accept = || [Op::Shard(sale_key(), ShardOp::Accept)];
+    let mut sale = Sale::new(settings(), 5);
+    sale.grant(key(1, 1), 1);
+    let before = sale.stripe.clone();
+    let accepted = Reply::Shard(ShardReply::Accepted);
+    assert_eq!(batch(&mut sale, &accept()), std::slice::from_ref(&accepted));
+    assert_eq!(sale.stripe, before);
+
+    let shard = sale.stripe.shards.get_mut(&sale.key).unwrap();
+    shard.buyers.clear();
+    // The batch that finds it is the first of a frozen stripe.
+    assert_eq!(batch(&mut sale, &accept()), [accepted]);
+    assert!(sale.stripe.guard.frozen.is_some());
+    let mut gone = Sale::new(settings(), 5);
+    gone.key.shard = ShardNo(9);
+    assert_eq!(gone.ask(ShardOp::Accept), ShardReply::Missing);
 }
 
 fn sale_key() -> crate::ids::ShardKey {

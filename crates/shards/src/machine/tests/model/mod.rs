@@ -228,9 +228,8 @@ impl Model {
             // What they answer depends on what was put off: not of the contract.
             ShardOp::Expire { .. } | ShardOp::Purge { .. } | ShardOp::Inspect { .. }
             // Of support and of a release: stories of their own.
-            | ShardOp::List { .. } | ShardOp::Explain { .. } | ShardOp::Reconcile { .. } => {
-                ShardReply::Again
-            }
+            | ShardOp::List { .. } | ShardOp::Explain { .. } | ShardOp::Reconcile { .. }
+            | ShardOp::Accept => ShardReply::Again,
             ShardOp::Create { .. } | ShardOp::Delete => unreachable!("handled above"),
             ShardOp::Claim { claimant } => self.claim(claimant, now),
             ShardOp::Unclaim { claimant } => {
