@@ -5,8 +5,10 @@ use futures_util::future::join_all;
 use super::items::shard_numbers;
 use super::types::{Audit, AuditLevel, Recount, ShardAudit, Verdict};
 use super::{Error, Gone, Inventory, unexpected};
-use crate::ids::{ItemId, RecordKey, ShardNo};
-use crate::machine::{Counters, Entry, Reading, RecordSums, ShardOp, ShardReply, Violation};
+use crate::ids::{ItemId, ShardNo};
+use crate::machine::{
+    Counters, Cursor, Entry, Reading, RecordSums, ShardOp, ShardReply, Violation,
+};
 use crate::store::Deadline;
 use crate::time::Millis;
 
@@ -120,6 +122,9 @@ impl Inventory {
         shard: ShardNo,
         deadline: Deadline,
     ) -> Result<Option<Recount>, Error> {
+        // ⚔ A store meets each record once only as long as nothing changes (HSCAN
+        // of a hash that moves meets some twice): so every page must have the
+        // revision of the first.
         let step = |after| self.inspect(entry, shard, after, RECOUNT_STEP, deadline);
         let (reading, mut sums, mut next) = step(None).await?;
         while let Some(after) = next {
@@ -140,10 +145,10 @@ impl Inventory {
         &self,
         entry: &Entry,
         shard: ShardNo,
-        after: Option<RecordKey>,
+        after: Option<Cursor>,
         limit: u32,
         deadline: Deadline,
-    ) -> Result<(Reading, RecordSums, Option<RecordKey>), Error> {
+    ) -> Result<(Reading, RecordSums, Option<Cursor>), Error> {
         match self
             .ask_shard(entry, shard, ShardOp::Inspect { after, limit }, deadline)
             .await?

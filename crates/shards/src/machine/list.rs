@@ -92,11 +92,12 @@ impl Shard {
 const REQUEST_LEN: usize = 16;
 
 impl Cursor {
-    fn after(key: RecordKey) -> Self {
+    pub(crate) fn after(key: RecordKey) -> Self {
         Self([&key.request.0[..], &key.buyer.0].concat())
     }
 
-    fn record_key(&self) -> Option<RecordKey> {
+    /// `None`: it was made by another store, or not at all.
+    pub(crate) fn record_key(&self) -> Option<RecordKey> {
         let (request, buyer) = self.0.split_at_checked(REQUEST_LEN)?;
         Some(RecordKey {
             request: RequestId(request.try_into().ok()?),

@@ -146,11 +146,13 @@ pub enum ShardOp {
     /// ⚔ Part of the release of a frozen stripe: what is missing from this shard
     /// is not missed any more. Of a stripe that serves it changes nothing.
     Accept,
-    /// Reads the header and recounts some records. Changes nothing.
+    /// Reads the header and recounts some records, in an order of the store's
+    /// own. Changes nothing. As long as the revision is the same, each record is
+    /// met once from the first page to the last.
     Inspect {
-        /// Recount the records after this one; `None` = from the first.
-        after: Option<RecordKey>,
-        /// Most records to recount; 0 = only the header.
+        /// Go on from here; `None` = from the beginning.
+        after: Option<Cursor>,
+        /// About how many records to recount; 0 = only the header.
         limit: u32,
     },
     /// Reads reservations as they are now, in an order of the store's own.
@@ -290,8 +292,8 @@ pub enum ShardReply {
         reading: Box<Reading>,
         /// Of the records looked at.
         sums: RecordSums,
-        /// Go on after this one; `None` = that was all.
-        next: Option<RecordKey>,
+        /// Where to go on; `None` = that was all.
+        next: Option<Cursor>,
     },
     /// Stock comes to this shard by a claim of this age.
     Claimed {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, CatalogOp, CatalogReply, Entry};
 use super::guard::{StripeOp, StripeReply};
-use super::list::Listing;
+use super::list::{Cursor, Listing};
 use super::ops::{ShardOp, ShardReply};
 use super::shard::{Batch, Shard, ShardChanges, Turn};
 use super::transfer::{Loan, TailLost};
@@ -375,12 +375,13 @@ impl Turn<'_> {
             ShardOp::Credit { from, sent } => self.credit(from, sent),
             ShardOp::Reconcile { peer, received } => self.reconcile(peer, received),
             ShardOp::Configure { settings, version } => self.configure(settings, version),
-            ShardOp::Inspect { after, limit } => {
+            ShardOp::Inspect { ref after, limit } => {
+                let after = after.as_ref().and_then(Cursor::record_key);
                 let (sums, next) = self.shard.recount(after, limit);
                 ShardReply::Inspected {
                     reading: self.shard.read(self.now()),
                     sums,
-                    next,
+                    next: next.map(Cursor::after),
                 }
             }
             ShardOp::List {

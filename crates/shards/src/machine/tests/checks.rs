@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::shard::Queues;
 use super::super::*;
-use crate::ids::{RecordKey, ShardKey, ShardNo};
+use crate::ids::{ShardKey, ShardNo};
 use crate::time::Millis;
 
 /// Units of an item are on its shards, or under way between two of them; and
@@ -171,7 +171,7 @@ pub(super) fn inspected(
     before: &Stripe,
     after: &Stripe,
     at: &ShardKey,
-    (from, limit): (Option<RecordKey>, u32),
+    (from, limit): (Option<&Cursor>, u32),
     reply: &ShardReply,
 ) -> Result<(), String> {
     let ShardReply::Inspected {
@@ -187,6 +187,7 @@ pub(super) fn inspected(
         "an inspection changed something"
     );
     let shard = &after.shards[at];
+    let from = from.and_then(Cursor::record_key);
     let rest: Vec<_> = shard
         .records
         .iter()
@@ -205,7 +206,7 @@ pub(super) fn inspected(
     ensure!(*sums == expected, "sums of {expected:?}");
     let goes_on = (rest.len() > page.len()).then(|| page.last().map(|(key, _)| **key).or(from));
     ensure!(
-        *next == goes_on.flatten(),
+        *next == goes_on.flatten().map(Cursor::after),
         "it goes on at {next:?}, not {goes_on:?}"
     );
     ensure!(

@@ -162,7 +162,13 @@ impl Run {
                     return swept(&before, &self.world.stripe, at, (op, *limit), &reply);
                 }
                 (ShardOp::Inspect { after, limit }, _) => {
-                    return inspected(&before, &self.world.stripe, at, (*after, *limit), &reply);
+                    return inspected(
+                        &before,
+                        &self.world.stripe,
+                        at,
+                        (after.as_ref(), *limit),
+                        &reply,
+                    );
                 }
                 _ => {}
             }

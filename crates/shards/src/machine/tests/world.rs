@@ -344,7 +344,7 @@ impl World {
             },
             Ask::Delete => ShardOp::Delete,
             Ask::Inspect { after, limit } => ShardOp::Inspect {
-                after: after.map(key),
+                after: after.map(|who| Cursor::after(key(who))),
                 limit,
             },
             ask => self.operators_op(shard, first, ask),
