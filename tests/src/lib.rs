@@ -37,6 +37,7 @@ mod http1;
 mod http2;
 mod ids;
 mod raw;
+pub mod redis;
 mod server;
 mod shop;
 pub mod tools;
