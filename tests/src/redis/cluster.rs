@@ -1,5 +1,9 @@
 //! A cluster of redis-servers.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use super::network::{Link, Network};
 use super::node::Node;
 use super::plan::{Plan, SLOTS, meet};
 use super::settings::Settings;
@@ -14,6 +18,9 @@ pub struct Cluster {
     /// The id of each.
     pub(super) ids: Vec<String>,
     pub(super) settings: Settings,
+    /// After the nodes: it goes when they have gone.
+    pub(super) network: Network,
+    pub(super) cut: Mutex<BTreeSet<Link>>,
 }
 
 impl Cluster {
@@ -148,6 +155,8 @@ impl Cluster {
                 if replicas_of(&its).as_ref() != Some(master) {
                     return Err(at("copies another master"));
                 }
+            } else if me.slots.is_empty() {
+                return Err(at("neither serves nor copies"));
             } else {
                 self.check_replicas(node, id, &its)?;
             }
@@ -186,7 +195,8 @@ impl Cluster {
     /// Its index is the highest.
     #[track_caller]
     pub fn add_replica(&mut self, master: usize) -> usize {
-        let node = self.settings.clone().start();
+        let settings = self.network.place(self.nodes.len(), self.settings.clone());
+        let node = settings.start();
         self.ids.push(node.ask(&["CLUSTER", "MYID"]).text());
         self.nodes.push(node);
         let index = self.nodes.len() - 1;

@@ -28,12 +28,18 @@
     reason = "a harness that cannot go on fails the test"
 )]
 
+mod clock;
 mod cluster;
 mod connection;
+mod namespaces;
+mod network;
 mod node;
 mod plan;
 mod ports;
+mod proxy;
 mod settings;
+mod slots;
+mod split;
 mod value;
 mod view;
 mod wait;
@@ -43,7 +49,9 @@ pub use connection::{Connection, TIMEOUT};
 pub use node::Node;
 pub use plan::Plan;
 pub use ports::Ports;
+pub use proxy::Proxy;
 pub use settings::Settings;
+pub use slots::Move;
 pub use value::Value;
 pub use view::{Member, View};
 pub use wait::{PATIENCE, poll};

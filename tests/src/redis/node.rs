@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::clock;
 use super::connection::Connection;
 use super::ports::{Ports, TO_BUS};
 use super::settings::Settings;
@@ -57,7 +58,11 @@ impl Node {
     #[track_caller]
     pub(super) fn launch(settings: Settings) -> Self {
         let home = TempDir::with_prefix("holdfast-redis-").expect("a temporary directory");
-        let host = settings.host.clone();
+        let host = settings
+            .announced
+            .as_ref()
+            .unwrap_or(&settings.host)
+            .clone();
         let (port, ports) = port_of(&settings);
         let child = spawn(&settings, home.path(), port);
         Self {
@@ -101,7 +106,8 @@ impl Node {
         });
     }
 
-    /// Where it listens: `127.0.0.1`, unless its cluster has a network of its own.
+    /// Where others find it: `127.0.0.1`, unless its cluster has a network of its
+    /// own.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -111,7 +117,7 @@ impl Node {
         self.process().port
     }
 
-    /// Where it listens, as `host:port`.
+    /// Where others find it, as `host:port`.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port())
     }
@@ -185,6 +191,7 @@ impl Node {
         process.child.kill().expect("a child to kill");
         process.child.wait().expect("its end");
         process.is_stopped = false;
+        clock::tidy(process.child.id());
     }
 
     /// SIGTERM: it saves what it has and leaves.
@@ -195,6 +202,7 @@ impl Node {
             let ended = !self.is_running();
             ended.then_some(()).ok_or("it still runs")
         });
+        clock::tidy(self.pid());
     }
 
     /// SIGSTOP: frozen in mid-work, its connections stay open. Done when it is.
@@ -267,8 +275,8 @@ impl Node {
     pub fn set_clock_ahead(&self, seconds: i64) {
         let mut process = self.process();
         assert!(process.settings.clock.is_some(), "it has the real clock");
-        process.settings.clock = Some(format!("{seconds:+}s"));
-        write_clock(&process.settings, self.dir());
+        process.settings.clock = Some(seconds);
+        clock::set(self.dir(), seconds);
         drop(process);
         poll("another clock", || {
             let ahead = self.clock_ahead();
@@ -327,6 +335,7 @@ impl Drop for Node {
         // Both fail only for a child that has been waited for.
         let _ = process.child.kill();
         let _ = process.child.wait();
+        clock::tidy(process.child.id());
         if std::thread::panicking() {
             self.show_log();
         }
@@ -394,14 +403,9 @@ fn spawn(settings: &Settings, dir: &Path, port: u16) -> Child {
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log file"))
         .stderr(log);
-    if settings.clock.is_some() {
-        write_clock(settings, dir);
-        command
-            .env("LD_PRELOAD", faketime())
-            .env("FAKETIME_TIMESTAMP_FILE", dir.join("clock"))
-            // How soon it notices that the file has changed.
-            .env("FAKETIME_CACHE_DURATION", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    if let Some(clock) = &settings.clock {
+        clock::set(dir, *clock);
+        clock::preload(&mut command, dir);
     }
     command.spawn().unwrap_or_else(|error| {
         assert!(
@@ -411,24 +415,6 @@ fn spawn(settings: &Settings, dir: &Path, port: u16) -> Child {
         );
         panic!("{command:?}: {error}")
     })
-}
-
-fn write_clock(settings: &Settings, dir: &Path) {
-    let clock = settings.clock.as_deref().unwrap_or("+0s");
-    // Read by the server at any time: never half of it.
-    let new = dir.join("clock.new");
-    fs::write(&new, clock).expect("a file for its clock");
-    fs::rename(new, dir.join("clock")).expect("a file for its clock");
-}
-
-/// Where the library lies that gives a process a clock of its own.
-fn faketime() -> PathBuf {
-    let dirs = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    dirs.map(|dir| dir.path())
-        .chain(["/usr/lib".into(), "/usr/lib64".into()])
-        .map(|dir| dir.join("faketime/libfaketimeMT.so.1"))
-        .find(|path| path.is_file())
-        .expect("libfaketime is missing: run apt-get install faketime, or tests/run, which does")
 }
 
 fn copy_into(from: &Path, to: &Path) {

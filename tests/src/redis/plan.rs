@@ -1,6 +1,9 @@
 //! What a cluster shall be, and how it is made.
 
+use std::sync::Mutex;
+
 use super::cluster::Cluster;
+use super::network::Network;
 use super::node::Node;
 use super::settings::Settings;
 use super::wait::poll;
@@ -14,6 +17,14 @@ pub struct Plan {
     masters: usize,
     replicas: usize,
     settings: Settings,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Plain,
+    Splittable,
+    Proxied,
 }
 
 impl Plan {
@@ -23,6 +34,7 @@ impl Plan {
             masters,
             replicas: replicas_of_each,
             settings: Settings::default().in_cluster(),
+            way: Way::Plain,
         }
     }
 
@@ -38,14 +50,32 @@ impl Plan {
         self
     }
 
+    /// On a network that can be cut: namespaces where the tests may make them
+    /// (they are root's), else proxies.
+    pub fn splittable(mut self) -> Self {
+        self.way = Way::Splittable;
+        self
+    }
+
+    /// Behind proxies, which can also be slow; see [`Cluster::proxy`].
+    pub fn proxied(mut self) -> Self {
+        self.way = Way::Proxied;
+        self
+    }
+
     /// Starts it: first the masters, by their slots; then the replicas, those
     /// of the first master first. Waits until every node says that the cluster
     /// is well, and every replica has its master's data.
     #[track_caller]
     pub fn start(self) -> Cluster {
         let count = self.masters * (1 + self.replicas);
+        let mut network = match self.way {
+            Way::Plain => Network::Loopback,
+            Way::Splittable => Network::that_can_be_cut(),
+            Way::Proxied => Network::Proxies(Vec::new()),
+        };
         let nodes: Vec<_> = (0..count)
-            .map(|_| Node::launch(self.settings.clone()))
+            .map(|index| Node::launch(network.place(index, self.settings.clone())))
             .collect();
         nodes.iter().for_each(Node::wait_until_ready);
         let ids = nodes
@@ -55,6 +85,8 @@ impl Plan {
             ids: ids.collect(),
             nodes,
             settings: self.settings.clone(),
+            network,
+            cut: Mutex::default(),
         };
         self.give_slots(&cluster);
         introduce(&cluster);

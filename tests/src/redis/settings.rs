@@ -13,12 +13,14 @@ const BINARY: &str = "HOLDFAST_TEST_REDIS_SERVER";
 pub struct Settings {
     pub(super) lines: Vec<(String, String)>,
     pub(super) binary: OsString,
-    /// As libfaketime takes it.
-    pub(super) clock: Option<String>,
+    /// How far its clock is ahead, in seconds; `None` is the machine's own.
+    pub(super) clock: Option<i64>,
     /// The port, where it must be this one.
     pub(super) port: Option<u16>,
     /// Where it listens.
     pub(super) host: String,
+    /// Where others find it, if that is somewhere else.
+    pub(super) announced: Option<String>,
     /// A program and its arguments that become the server in the end.
     pub(super) wrapper: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl Default for Settings {
             clock: None,
             port: None,
             host: "127.0.0.1".into(),
+            announced: None,
             wrapper: Vec::new(),
         }
     }
@@ -80,7 +83,7 @@ impl Settings {
     /// Under a clock that is so many seconds ahead of the machine's; behind,
     /// where negative. [`Node::set_clock_ahead`] moves it on.
     pub fn clock_ahead(mut self, seconds: i64) -> Self {
-        self.clock = Some(format!("{seconds:+}s"));
+        self.clock = Some(seconds);
         self
     }
 

@@ -31,6 +31,15 @@ impl Value {
         }
     }
 
+    /// Bytes as they are.
+    #[track_caller]
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Bulk(bytes) => bytes.clone(),
+            _ => panic!("not bytes: {self:?}"),
+        }
+    }
+
     /// A number.
     #[track_caller]
     pub fn int(&self) -> i64 {
