@@ -265,3 +265,14 @@ fn a_cluster_changes_its_nodes_and_slots() {
     assert_eq!(cluster.master_of_slot(16_383), 1);
     assert_eq!(cluster.node(1).ask(&["GET", "{6ZJ}2"]).text(), "value");
 }
+
+#[test]
+fn networks_are_apart() {
+    let plan = || Plan::new(1, 0).splittable();
+    let (one, other) = (plan().start(), plan().start());
+    assert_ne!(one.addresses(), other.addresses());
+    one.cut_clients_from(&[0]);
+    drop(one);
+    let mut connection = Connection::tcp(other.node(0).socket_address()).unwrap();
+    connection.command(&["PING"]).unwrap();
+}

@@ -41,6 +41,8 @@ const PORT: u16 = 7_000;
 #[derive(Debug)]
 pub(super) struct Namespaces {
     number: u32,
+    /// Whether the interface of this number is ours.
+    has_interface: bool,
     /// All that were made: the hub, and the nodes' in their order.
     names: Vec<String>,
     cut: BTreeSet<Link>,
@@ -54,6 +56,7 @@ impl Namespaces {
             let name = format!("{PREFIX}{}-{number}-hub", std::process::id());
             let mut network = Self {
                 number,
+                has_interface: false,
                 names: Vec::new(),
                 cut: BTreeSet::new(),
             };
@@ -64,6 +67,7 @@ impl Namespaces {
             let peer = format!("link add {interface} type veth peer name root netns {name}");
             match batch(None, &peer) {
                 Ok(()) => {
+                    network.has_interface = true;
                     network.set_up()?;
                     return Ok(network);
                 }
@@ -176,7 +180,9 @@ impl Drop for Namespaces {
     fn drop(&mut self) {
         // Goes with the namespaces, too, but some time later. Nobody is left to
         // be told of a failure; the next network sweeps.
-        let _ = batch(None, &format!("link del dev {}", self.interface()));
+        if self.has_interface {
+            let _ = batch(None, &format!("link del dev {}", self.interface()));
+        }
         delete(&self.names);
     }
 }
