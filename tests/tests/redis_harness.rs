@@ -85,7 +85,7 @@ fn a_cluster_elects_a_replica_after_a_kill() {
 /// Whether one node reaches another: connections that a node opens by itself
 /// would come and go.
 fn reaches(cluster: &Cluster, from: usize, to: usize) -> bool {
-    let view = cluster.view_of(cluster.node(from)).unwrap();
+    let view = Cluster::view_of(cluster.node(from)).unwrap();
     let other = view.member(cluster.id(to)).unwrap();
     !other.is("fail") && !other.is("fail?")
 }

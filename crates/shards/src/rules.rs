@@ -85,6 +85,30 @@ rules! {
     CreateCarriesSupply = "create-carries-supply",
     /// Removing an item's shards is decided in its entry, by compare and set.
     RemovalIsDecidedOnce = "removal-is-decided-once",
+    /// An acknowledgement needs every replica that may be elected, not one.
+    EveryListedReplica = "every-listed-replica",
+    /// And as many more as are attached without being listed.
+    UnlistedCount = "unlisted-count",
+    /// A list of replicas older than a second acknowledges nothing.
+    ListsAreFresh = "lists-are-fresh",
+    /// WAIT's count decides whether it is an acknowledgement.
+    WaitDecides = "wait-decides",
+    /// An incarnation is run id and replication id.
+    IncarnationIsBothIds = "incarnation-is-both-ids",
+    /// A script that finds another incarnation does nothing, and only one that was read on a new connection is offered.
+    FencedIsReadAnew = "fenced-is-read-anew",
+    /// Acknowledged work that a guard's log has no room for is gone, and noticed.
+    LossIsNoticed = "loss-is-noticed",
+    /// What is remembered names the incarnation that acknowledged it.
+    MarksNameIncarnations = "marks-name-incarnations",
+    /// Stripes are visited, used or not, so that memories keep up.
+    StripesAreVisited = "stripes-are-visited",
+    /// A guard that is missing is a loss, not a new store.
+    MissingGuardIsALoss = "missing-guard-is-a-loss",
+    /// From 85% of maxmemory on nothing new is taken.
+    FullBeforeOutOfMemory = "full-before-out-of-memory",
+    /// A batch's time is the median of all masters' clocks.
+    TimeIsTheMedian = "time-is-the-median",
 }
 
 /// Whether a rule is in force. It always is, outside of a run of mutants.

@@ -102,6 +102,9 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// ⚔ Clocks are too far apart to say what time it is; nothing was done.
+    #[error("the store's clocks disagree: {0}")]
+    ClockSkew(String),
     /// The queue is full; nothing was done.
     #[error("more operations are waiting for the store than it can keep up with")]
     Overloaded,
@@ -115,15 +118,23 @@ pub enum StoreError {
 pub enum Durability {
     /// On this machine's disk.
     Embedded,
+    /// In one process, whose own settings decide about its disk.
+    Local,
+    /// On every replica that the cluster does not call failed, at least one.
+    Replicated,
+    /// On every replica that the cluster lists.
+    ReplicatedStrict,
 }
 
 /// A store as this process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreStatus {
-    /// "embedded".
+    /// "embedded", "redis" or "redis-cluster".
     pub kind: &'static str,
     /// What an acknowledgement means.
     pub durability: Durability,
+    /// Replicas that must acknowledge: the least over all nodes.
+    pub required_replicas: u32,
     /// Format it writes.
     pub format: u32,
     /// Newest format it understands.
@@ -155,6 +166,10 @@ pub struct StoreNode {
     pub endpoint: String,
     /// Whether it acknowledges.
     pub acknowledging: bool,
+    /// Replicas that must acknowledge; 0 = it alone does.
+    pub required_replicas: u32,
+    /// Those of them that are in step.
+    pub replicas_in_step: u32,
     /// Its version.
     pub version: String,
     /// Bytes used.

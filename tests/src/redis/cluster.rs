@@ -54,7 +54,7 @@ impl Cluster {
     }
 
     /// What a node says about the cluster.
-    pub fn view_of(&self, node: &Node) -> Result<View, String> {
+    pub fn view_of(node: &Node) -> Result<View, String> {
         let text = node.command(&["CLUSTER", "NODES"])?.text();
         Ok(View::parse(&text))
     }
@@ -67,7 +67,7 @@ impl Cluster {
             let info = node.command(&["CLUSTER", "INFO"]).ok()?.text();
             let epoch: u64 = field(&info, "cluster_current_epoch").parse().ok()?;
             let is_ok = field(&info, "cluster_state") == "ok";
-            Some(((is_ok, epoch), self.view_of(node).ok()?))
+            Some(((is_ok, epoch), Self::view_of(node).ok()?))
         });
         let best = views.max_by_key(|(rank, _)| *rank);
         best.map(|(_, view)| view).ok_or("no node answers".into())
@@ -138,7 +138,7 @@ impl Cluster {
                     return Err(at(&format!("{name} is {value}")));
                 }
             }
-            let its = self.view_of(node)?;
+            let its = Self::view_of(node)?;
             for slot in (0..SLOTS).step_by(64) {
                 let slot = u16::try_from(slot).expect("below 16,384");
                 let of = |view: &View| view.master_of_slot(slot).map(|member| member.id.clone());
@@ -223,14 +223,11 @@ impl Cluster {
         };
         poll("a forgotten node", || {
             for (node, _) in others() {
-                if self.view_of(node)?.member(id).is_some() {
+                if Self::view_of(node)?.member(id).is_some() {
                     node.command(&["CLUSTER", "FORGET", id])?;
                 }
             }
-            let knows = |node| {
-                self.view_of(node)
-                    .is_ok_and(|view| view.member(id).is_some())
-            };
+            let knows = |node| Self::view_of(node).is_ok_and(|view| view.member(id).is_some());
             let still = others().find(|(node, _)| knows(node));
             still.map_or(Ok(()), |(node, _)| {
                 Err(format!("{} knows it", node.address()))

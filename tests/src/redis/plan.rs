@@ -121,7 +121,7 @@ fn introduce(cluster: &Cluster) {
     }
     poll("nodes that know each other", || {
         cluster.nodes.iter().try_for_each(|node| {
-            let view = cluster.view_of(node)?;
+            let view = Cluster::view_of(node)?;
             let known = cluster.ids.iter().filter(|id| {
                 let member = view.member(id);
                 member.is_some_and(|member| !member.is("handshake"))

@@ -58,7 +58,7 @@ impl Cluster {
         super::poll("a slot that has moved", || {
             let all = self.nodes().iter().filter(|node| node.is_awake());
             for node in all {
-                let view = self.view_of(node)?;
+                let view = Self::view_of(node)?;
                 let master = view.master_of_slot(step.slot);
                 if master.is_none_or(|master| master.id != self.id(step.to)) {
                     return Err(format!("{} says {master:?}", node.address()));

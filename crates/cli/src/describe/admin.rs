@@ -84,7 +84,7 @@ pub(crate) fn status(status: &GetStatusResponse) -> Doc {
         .with("version", &status.version)
         .with("store_kind", &status.store_kind)
         .with("durability", name::<Durability>(status.durability))
-        .with("required_replicas", status.required_replicas)
+        .with("required_replicas", replicas(status.required_replicas))
         .with("store_format", status.store_format)
         .with("max_store_format", status.max_store_format)
         .with_set("start_time", moment(status.start_time.as_ref()))
@@ -104,20 +104,89 @@ fn node(node: &StoreNode) -> Doc {
         0 => Value::Means(0, "no bound"),
         bytes => bytes.into(),
     };
+    let used_bytes = match node.used_bytes {
+        0 => Value::Means(0, "unknown"),
+        bytes => bytes.into(),
+    };
     Doc::new()
         .with("endpoint", &node.endpoint)
         .with("acknowledging", node.acknowledging)
-        .with("required_replicas", node.required_replicas)
+        .with("required_replicas", replicas(node.required_replicas))
         .with("replicas_in_step", node.replicas_in_step)
         .with("version", &node.version)
-        .with("used_bytes", node.used_bytes)
+        .with("used_bytes", used_bytes)
         .with("max_bytes", max_bytes)
+}
+
+/// Replicas that must acknowledge.
+fn replicas(required: u32) -> Value {
+    match required {
+        0 => Value::Means(0, "none"),
+        replicas => replicas.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::time;
+
+    #[test]
+    fn a_status_tells_whom_an_acknowledgement_waits_for() {
+        let node = |endpoint: &str, in_step, used_bytes| StoreNode {
+            endpoint: endpoint.to_owned(),
+            acknowledging: in_step == 2,
+            required_replicas: 2,
+            replicas_in_step: in_step,
+            version: "7.0.15".to_owned(),
+            used_bytes,
+            max_bytes: 0,
+        };
+        let mut reply = GetStatusResponse {
+            server_id: "pod-1".to_owned(),
+            version: "0.1.0".to_owned(),
+            store_format: 1,
+            max_store_format: 1,
+            store_kind: "redis-cluster".to_owned(),
+            durability: Durability::ReplicatedStrict.into(),
+            required_replicas: 2,
+            nodes: vec![node("10.0.0.1:6379", 2, 4_096), node("10.0.0.2:6379", 1, 0)],
+            serving_stripes: Some(32),
+            unavailable_stripes: Some(32),
+            frozen_stripes: Some(0),
+            warnings: vec!["10.0.0.2:6379 evicts keys".to_owned()],
+            ..GetStatusResponse::default()
+        };
+        let now = time::parse_time("2026-11-27T09:00:00Z").unwrap();
+        assert_eq!(
+            status(&reply).text(now),
+            "server id            pod-1\n\
+             version              0.1.0\n\
+             store kind           redis-cluster\n\
+             durability           REPLICATED_STRICT\n\
+             required replicas    2\n\
+             store format         1\n\
+             max store format     1\n\
+             draining             no\n\
+             serving stripes      32\n\
+             unavailable stripes  32\n\
+             frozen stripes       0\n\
+             warnings\n  \
+               - 10.0.0.2:6379 evicts keys\n\
+             nodes\n  \
+               ENDPOINT       ACKNOWLEDGING  REPLICAS IN STEP  REQUIRED REPLICAS  VERSION  \
+             USED BYTES  MAX BYTES\n  \
+               10.0.0.1:6379  yes                           2                  2  7.0.15   \
+             4096        no bound\n  \
+               10.0.0.2:6379  no                            1                  2  7.0.15   \
+             unknown     no bound\n"
+        );
+        reply.durability = Durability::Local.into();
+        reply.required_replicas = 0;
+        let text = status(&reply).text(now);
+        assert!(text.contains("\nrequired replicas    none\n"), "{text}");
+        assert!(status(&reply).json().contains(r#""required_replicas":0,"#));
+    }
 
     #[test]
     fn an_audit_in_both_forms() {

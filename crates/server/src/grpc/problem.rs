@@ -219,6 +219,11 @@ impl Problem {
                 .with("stripe", stripe)
                 .with("freeze_id", &self::freeze_id(*freeze_id))
                 .retry(Retry::Never),
+            StoreError::ClockSkew(_) => Self::new(
+                Code::Unavailable,
+                "CLOCK_SKEW",
+                format!("{message}; nothing was done: retry with the same ids"),
+            ),
             StoreError::Overloaded => Self::overloaded(&message),
             StoreError::DeadlineTooShort => Self::deadline_too_short(),
         }

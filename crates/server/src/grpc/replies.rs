@@ -260,6 +260,9 @@ pub(super) fn status(
 ) -> v1::GetStatusResponse {
     let durability = match store.durability {
         Durability::Embedded => v1::Durability::Embedded,
+        Durability::Local => v1::Durability::Local,
+        Durability::Replicated => v1::Durability::Replicated,
+        Durability::ReplicatedStrict => v1::Durability::ReplicatedStrict,
     };
     v1::GetStatusResponse {
         server_id: server_id.to_owned(),
@@ -268,7 +271,7 @@ pub(super) fn status(
         max_store_format: store.max_format,
         store_kind: store.kind.to_owned(),
         durability: durability.into(),
-        required_replicas: 0,
+        required_replicas: store.required_replicas,
         start_time: Some(timestamp(start)),
         draining,
         nodes: store.nodes.into_iter().map(node).collect(),
@@ -283,8 +286,8 @@ fn node(node: StoreNode) -> v1::StoreNode {
     v1::StoreNode {
         endpoint: node.endpoint,
         acknowledging: node.acknowledging,
-        required_replicas: 0,
-        replicas_in_step: 0,
+        required_replicas: node.required_replicas,
+        replicas_in_step: node.replicas_in_step,
         version: node.version,
         used_bytes: units(node.used_bytes),
         max_bytes: units(node.max_bytes),
@@ -316,4 +319,49 @@ fn duration(ms: u64) -> Duration {
 
 fn nanos(ms_below_a_second: u64) -> i32 {
     i32::try_from(ms_below_a_second * 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_an_acknowledgement_means() {
+        let node = StoreNode {
+            endpoint: "10.0.0.1:6379".to_owned(),
+            acknowledging: false,
+            required_replicas: 2,
+            replicas_in_step: 1,
+            version: "7.0.15".to_owned(),
+            used_bytes: 5,
+            max_bytes: 7,
+        };
+        let store = |durability| StoreStatus {
+            kind: "redis-cluster",
+            durability,
+            required_replicas: 2,
+            format: 1,
+            max_format: 1,
+            nodes: vec![node.clone()],
+            serving_stripes: 0,
+            unavailable_stripes: 64,
+            frozen_stripes: 0,
+            warnings: Vec::new(),
+        };
+        for (durability, told) in [
+            (Durability::Embedded, v1::Durability::Embedded),
+            (Durability::Local, v1::Durability::Local),
+            (Durability::Replicated, v1::Durability::Replicated),
+            (
+                Durability::ReplicatedStrict,
+                v1::Durability::ReplicatedStrict,
+            ),
+        ] {
+            let reply = status(store(durability), "pod-1", Millis(0), false);
+            assert_eq!(reply.durability(), told);
+            assert_eq!(reply.required_replicas, 2);
+            let node = &reply.nodes[0];
+            assert_eq!((node.required_replicas, node.replicas_in_step), (2, 1));
+        }
+    }
 }

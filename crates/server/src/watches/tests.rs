@@ -77,6 +77,7 @@ impl Store for Memory {
         StoreStatus {
             kind: "memory",
             durability: Durability::Embedded,
+            required_replicas: 0,
             format: 0,
             max_format: 0,
             nodes: Vec::new(),

@@ -10,12 +10,13 @@ use super::cleaner::{Cleaner, Limits};
 use super::error::{CommitError, OpenError};
 use super::figures::Commits;
 use super::journal::{Commit, Disk, Opened};
-use super::queue::{Shared, Waiting, opening_again};
+use super::queue::{Shared, opening_again};
 use super::row::{Row, StripePart};
 use crate::ids::{STRIPES, StripeNo};
 use crate::machine::{Changes, Reply, Stamp};
 use crate::store::{Clock, StoreError};
 use crate::time::Millis;
+use crate::waiting::Waiting;
 
 /// Waits between attempts to open the disk again after a failure.
 const REOPEN_WAIT_MIN: Duration = Duration::from_millis(50);
@@ -162,15 +163,7 @@ impl Engine {
         }
         // ⚔ From here on it is on disk: readings, too, were of what is now.
         for (waiting, reply) in batch.drain(..).zip(replies) {
-            let stripe = waiting.stripe;
-            waiting.answer(match reply {
-                Reply::Frozen(freeze) => Err(StoreError::Frozen {
-                    stripe,
-                    freeze_id: freeze.id,
-                    reason: freeze.reason,
-                }),
-                reply => Ok(reply),
-            });
+            waiting.reply(reply);
         }
         if !news && self.can_tidy(serving) {
             serving.tidy().map_err(|error| error.to_string())?;
@@ -348,8 +341,7 @@ fn refuse_overdue(batch: &mut Vec<Waiting>) {
         reason = "callers' deadlines are by this clock"
     )]
     let now = Instant::now();
-    let overdue = |waiting: &mut Waiting| waiting.deadline.is_some_and(|at| at <= now);
-    for waiting in batch.extract_if(.., overdue) {
+    for waiting in batch.extract_if(.., |waiting| waiting.is_overdue(now)) {
         waiting.answer(Err(StoreError::DeadlineTooShort));
     }
 }

@@ -39,7 +39,7 @@ pub use error::{CommitError, Damage, OpenError};
 use cleaner::{LIMITS, Limits};
 use engine::{Engine, Space};
 use journal::{Disk, SqliteDisk};
-use queue::{Shared, Waiting};
+use queue::Shared;
 
 use crate::hash::FingerprintKey;
 use crate::ids::{STRIPES, StripeNo};
@@ -48,6 +48,7 @@ use crate::store::{
     Clock, Deadline, Durability, Pending, Store, StoreError, StoreNode, StoreStatus, WallClock,
 };
 use crate::time::Millis;
+use crate::waiting::Waiting;
 
 /// Operations that may wait for the next commit.
 const QUEUE_LEN_MAX: usize = 65_536;
@@ -183,11 +184,14 @@ impl Store for Embedded {
         StoreStatus {
             kind: "embedded",
             durability: Durability::Embedded,
+            required_replicas: 0,
             format: row::FORMAT,
             max_format: row::FORMAT,
             nodes: vec![StoreNode {
                 endpoint: self.dir.display().to_string(),
                 acknowledging,
+                required_replicas: 0,
+                replicas_in_step: 0,
                 version: SqliteDisk::version(),
                 used_bytes: SqliteDisk::used_bytes(&self.dir),
                 max_bytes: 0,

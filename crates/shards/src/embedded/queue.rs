@@ -4,28 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use crate::ids::StripeNo;
-use crate::machine::{Op, Reply};
-use crate::store::{Deadline, StoreError};
-
-type Answer = Result<Reply, StoreError>;
-
-/// An operation in the queue.
-pub(super) struct Waiting {
-    pub stripe: StripeNo,
-    pub op: Op,
-    pub deadline: Deadline,
-    pub answer: oneshot::Sender<Answer>,
-}
-
-impl Waiting {
-    pub(super) fn answer(self, answer: Answer) {
-        // Whoever asked may be gone; the operation stands all the same.
-        let _ = self.answer.send(answer);
-    }
-}
+use crate::store::StoreError;
+use crate::waiting::Waiting;
 
 /// What the writer and the callers share.
 pub(super) struct Shared {

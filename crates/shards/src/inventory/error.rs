@@ -140,6 +140,7 @@ impl Error {
         match self {
             Self::Store(
                 cause @ (StoreError::Unavailable(_)
+                | StoreError::ClockSkew(_)
                 | StoreError::Overloaded
                 | StoreError::DeadlineTooShort
                 | StoreError::Frozen { .. }),

@@ -347,7 +347,7 @@ impl Inventory {
                     now if now.life.is_ending() => {
                         return Err(Error::ItemDeleting(entry.item.clone()));
                     }
-                    _ => return Err(Error::shard_lost(entry, shard)),
+                    _ => return Err(self.lose(entry, shard, deadline).await),
                 },
                 Ok(other) => return Err(unexpected(&other)),
                 Err(Error::Store(cause)) => away = away.or(Some(cause)),

@@ -46,7 +46,7 @@ pub use types::{
 use crate::hash;
 use crate::ids::{BuyerId, Generation, Invalid, ItemId, ShardKey, ShardNo, StripeNo};
 use crate::machine::{
-    CatalogOp, CatalogReply, Entry, Life, Op, Reply, ShardOp, ShardReply, StoreIdentity,
+    CatalogOp, CatalogReply, Entry, Life, Op, Reply, ShardOp, ShardReply, StoreIdentity, StripeOp,
 };
 use crate::reservation_id::ReservationId;
 use crate::rules::{Rule, holds};
@@ -181,7 +181,7 @@ impl Inventory {
                     self.ask_once(entry, shard, configure, deadline).await?;
                 }
                 ShardReply::Missing if asked_again || !holds(Rule::MissingReadsTheEntry) => {
-                    return Err(Error::shard_lost(entry, shard));
+                    return Err(self.lose(entry, shard, deadline).await);
                 }
                 ShardReply::Missing => {
                     let now = self.read_entry(&entry.item, deadline).await?;
@@ -203,6 +203,21 @@ impl Inventory {
                 .into());
             }
         }
+    }
+
+    /// ⚔ A shard that must be there is not, and with it acknowledged work: its
+    /// stripe is frozen, so that an operator decides.
+    async fn lose(&self, entry: &Entry, shard: ShardNo, deadline: Deadline) -> Error {
+        let lost = Error::shard_lost(entry, shard);
+        if let Error::ShardLost { item, stripe } = &lost {
+            let reason = format!("shard {shard} of item {item} is missing");
+            tracing::error!(%stripe, reason, "acknowledged work is missing: freezing the stripe");
+            let id = rand::random();
+            let freeze = Op::Stripe(StripeOp::Freeze { id, reason });
+            // Where this fails, whoever asks next tries it again.
+            let _ = self.store.submit(*stripe, freeze, deadline).await;
+        }
+        lost
     }
 
     /// The entry, as remembered or read.

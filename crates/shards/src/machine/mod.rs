@@ -38,7 +38,7 @@ mod stock;
 pub mod stripe;
 mod sweep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod transfer;
 
 pub use catalog::{CatalogOp, CatalogReply, Deletion, Entry, ItemSpec, Life, NewEntry, Terms};

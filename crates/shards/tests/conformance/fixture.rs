@@ -35,8 +35,19 @@ pub(crate) struct Embedded {
     store: Option<Arc<embedded::Embedded>>,
 }
 
+/// A clock that stands still until it is moved.
 #[derive(Clone)]
-struct HandClock(Arc<AtomicI64>);
+pub(crate) struct HandClock(Arc<AtomicI64>);
+
+impl HandClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_800_000_000_000)))
+    }
+
+    pub(crate) fn advance_ms(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
 
 impl Clock for HandClock {
     fn now(&mut self, seen: Millis) -> Millis {
@@ -58,7 +69,7 @@ impl Fixture for Embedded {
     fn start() -> Self {
         let mut fixture = Self {
             dir: tempfile::tempdir().unwrap(),
-            clock: HandClock(Arc::new(AtomicI64::new(1_800_000_000_000))),
+            clock: HandClock::new(),
             store: None,
         };
         fixture.open();
@@ -76,7 +87,7 @@ impl Fixture for Embedded {
     }
 
     fn advance_ms(&self, ms: i64) {
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.advance_ms(ms);
     }
 }
 

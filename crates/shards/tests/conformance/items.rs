@@ -10,7 +10,9 @@ use shards::inventory::{
 use shards::machine::{CatalogOp, Life, NewEntry, Op, Selling, ShardOp};
 use shards::store::StoreError;
 
-use crate::fixture::{Fixture, ask, create, granted, item, raw, request, reserve, spec, stock};
+use crate::fixture::{
+    Fixture, ask, create, granted, item, raw, request, reserve, sharded, spec, stock,
+};
 use crate::wrapped::Refusing;
 
 pub(crate) async fn a_repeated_create_finds_its_item(fixture: impl Fixture) {
@@ -119,11 +121,11 @@ pub(crate) async fn a_procedure_cut_short_is_an_unknown_outcome(fixture: impl Fi
         let id = item(&format!("cut-{at}"));
         creates.push(
             server
-                .create_item(id.clone(), spec(5), request(0), None)
+                .create_item(id.clone(), sharded(1, 5), request(0), None)
                 .await,
         );
         whole
-            .create_item(id.clone(), spec(5), request(0), None)
+            .create_item(id.clone(), sharded(1, 5), request(0), None)
             .await
             .unwrap();
         assert_eq!(
@@ -147,7 +149,7 @@ pub(crate) async fn a_procedure_cut_short_is_an_unknown_outcome(fixture: impl Fi
     }
     assert!(creates[3].is_ok());
 
-    create(&whole, spec(5)).await;
+    create(&whole, sharded(1, 5)).await;
     for at in 0..5 {
         let server = Inventory::new(Arc::new(Refusing::at(fixture.store(), at)));
         let paused = server.pause_item(&id, "", None).await;
@@ -266,13 +268,15 @@ pub(crate) async fn a_lost_shard_is_a_loss_and_never_an_empty_one(fixture: impl 
     let lost = server.reserve(&ask("bob", 2, 1), None).await;
     assert!(matches!(lost, Err(Error::ShardLost { .. })), "{lost:?}");
     let target = crate::fixture::by_id(&server, &receipt);
-    let lost = server.confirm(&target, false, None).await;
-    assert!(matches!(lost, Err(Error::ShardLost { .. })), "{lost:?}");
+    // From then on its stripe waits for an operator, and says so to everybody.
+    let lost = fixture.server().confirm(&target, false, None).await;
+    let frozen = matches!(lost, Err(Error::Store(StoreError::Frozen { .. })));
+    assert!(frozen, "{lost:?}");
     let audit = server
         .audit(&item("sneaker"), AuditLevel::Counters, None)
-        .await
-        .unwrap();
-    assert_eq!(audit.verdict, Verdict::Undecided);
+        .await;
+    let frozen = matches!(audit, Err(Error::Store(StoreError::Frozen { .. })));
+    assert!(frozen, "its entry lies there, too: {audit:?}");
 }
 
 pub(crate) async fn stock_changes_happen_once(fixture: impl Fixture) {

@@ -17,9 +17,12 @@ mod judge;
 mod listing;
 mod many_shards;
 mod procedures;
+mod redis;
 mod release;
 mod reservations;
 mod sale;
+#[path = "../../../../tests/src/redis/mod.rs"]
+mod servers;
 mod store;
 mod updates;
 mod wrapped;
@@ -143,3 +146,5 @@ macro_rules! all_behaviours {
 }
 
 all_behaviours!(embedded, crate::Embedded);
+all_behaviours!(redis_single, crate::redis::Single);
+all_behaviours!(redis_cluster, crate::redis::Clustered);

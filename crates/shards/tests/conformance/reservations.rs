@@ -7,7 +7,8 @@ use shards::inventory::{
 use shards::machine::State;
 
 use crate::fixture::{
-    Fixture, ask, by_id, by_key, create, granted, item, request, reserve, spec, state, stock,
+    Fixture, ask, by_id, by_key, create, granted, item, request, reserve, sharded, spec, state,
+    stock,
 };
 
 pub(crate) async fn the_same_ids_get_the_same_reservation(mut fixture: impl Fixture) {
@@ -178,7 +179,7 @@ pub(crate) async fn a_purged_reservations_ids_are_new(fixture: impl Fixture) {
         &server,
         shards::machine::ItemSpec {
             retention_ms,
-            ..spec(2)
+            ..sharded(1, 2)
         },
     )
     .await;

@@ -12,9 +12,10 @@ use crate::embedded::cleaner::Limits;
 use crate::embedded::engine::{Engine, Serving};
 use crate::embedded::figures::Commits;
 use crate::embedded::journal::FileLimits;
-use crate::embedded::queue::{Shared, Waiting};
+use crate::embedded::queue::Shared;
 use crate::embedded::row::{Row, StripePart};
 use crate::machine::{Changes, ShardChanges, Stripe};
+use crate::waiting::Waiting;
 
 pub(super) type Batch = Vec<(StripeNo, Op)>;
 

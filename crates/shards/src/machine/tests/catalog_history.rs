@@ -13,7 +13,7 @@ use crate::ids::ItemId;
 
 /// What to ask, in words that keep their meaning when other steps are left out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CatalogAsk {
+pub(crate) struct CatalogAsk {
     what: What,
     item: &'static str,
     /// Of another life of the id.
@@ -36,7 +36,7 @@ enum What {
 }
 
 impl CatalogAsk {
-    pub(super) fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         Self {
             what: match rng.below(20) {
                 0..4 => What::BeginCreate(rng.between(1, 2)),
@@ -60,7 +60,7 @@ impl CatalogAsk {
         }
     }
 
-    pub(super) fn op(self, entries: &BTreeMap<ItemId, Entry>) -> CatalogOp {
+    pub(crate) fn op(self, entries: &BTreeMap<ItemId, Entry>) -> CatalogOp {
         let item = item(self.item);
         let entry = entries.get(&item);
         let mut life = entry.map_or(generation(1), |entry| entry.generation);
@@ -116,7 +116,7 @@ impl CatalogAsk {
 }
 
 /// An answer by its name, and whether something was written.
-pub(super) fn outcome_of(op: &Op, reply: &Reply, written: bool) -> String {
+pub(crate) fn outcome_of(op: &Op, reply: &Reply, written: bool) -> String {
     let first = |value: &dyn fmt::Debug| {
         let text = format!("{value:?}");
         let word = text.split([' ', '(', '{']).next();

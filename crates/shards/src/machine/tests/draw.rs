@@ -22,7 +22,7 @@ const SWEEPS: &[u32] = &[0, 1, 2, 1_000];
 
 impl History {
     /// Three buyers with four requests each, up to three shards.
-    pub(super) fn small(rng: &mut Rng) -> Self {
+    pub(crate) fn small(rng: &mut Rng) -> Self {
         let mut places = vec![place(rng, "a", ShardNo::LEDGER)];
         // The same item: the same settings, another shard, no ledger.
         let settings = places[0].settings;
@@ -42,7 +42,7 @@ impl History {
     }
 
     /// A rich shard and a poor one, and more holds than a batch can give back at once.
-    pub(super) fn crowded(rng: &mut Rng) -> Self {
+    pub(crate) fn crowded(rng: &mut Rng) -> Self {
         let mut place = place(rng, "a", ShardNo::LEDGER);
         place.opening = u64::from(rng.between(CROWD, 2 * CROWD));
         place.settings.max_units_per_buyer = rng.pick(&[0, CROWD]);
@@ -89,7 +89,7 @@ fn place(rng: &mut Rng, item: &'static str, shard: ShardNo) -> PlaceSetup {
     }
 }
 
-pub(super) fn step(rng: &mut Rng, places: usize) -> Step {
+pub(crate) fn step(rng: &mut Rng, places: usize) -> Step {
     match rng.below(100) {
         0..22 => Step::Tick(match rng.below(16) {
             0..8 => Tick::By(rng.pick(TICKS_MS)),
@@ -226,7 +226,7 @@ fn lend(rng: &mut Rng) -> Ask {
 }
 
 /// A lend that freezes its stripe.
-pub(super) fn lend_after_a_loss(rng: &mut Rng, places: usize) -> Step {
+pub(crate) fn lend_after_a_loss(rng: &mut Rng, places: usize) -> Step {
     Step::Ask {
         place: rng.below(u32::try_from(places).unwrap()) as usize,
         former_life: false,

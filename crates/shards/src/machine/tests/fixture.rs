@@ -8,13 +8,13 @@ use crate::ids::{
 };
 use crate::time::Millis;
 
-pub(super) const T0: Millis = Millis(1_700_000_000_000);
-pub(super) const SECOND_MS: u64 = 1_000;
-pub(super) const MINUTE_MS: u64 = 60 * SECOND_MS;
-pub(super) const HOUR_MS: u64 = 60 * MINUTE_MS;
-pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
+pub(crate) const T0: Millis = Millis(1_700_000_000_000);
+pub(crate) const SECOND_MS: u64 = 1_000;
+pub(crate) const MINUTE_MS: u64 = 60 * SECOND_MS;
+pub(crate) const HOUR_MS: u64 = 60 * MINUTE_MS;
+pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
 
-pub(super) fn identity() -> StoreIdentity {
+pub(crate) fn identity() -> StoreIdentity {
     StoreIdentity {
         store_id: [1; 16],
         stripes: STRIPES,
@@ -22,36 +22,36 @@ pub(super) fn identity() -> StoreIdentity {
     }
 }
 
-pub(super) fn item(name: &str) -> ItemId {
+pub(crate) fn item(name: &str) -> ItemId {
     ItemId::parse(name).unwrap()
 }
 
-pub(super) fn generation(n: u64) -> Generation {
+pub(crate) fn generation(n: u64) -> Generation {
     Generation(n.to_be_bytes())
 }
 
-pub(super) fn request(n: u32) -> RequestId {
+pub(crate) fn request(n: u32) -> RequestId {
     RequestId(u128::from(n).to_be_bytes())
 }
 
-pub(super) fn buyer(n: u32) -> Fingerprint {
+pub(crate) fn buyer(n: u32) -> Fingerprint {
     Fingerprint(u64::from(n).to_be_bytes())
 }
 
-pub(super) fn key(of_buyer: u32, request_no: u32) -> RecordKey {
+pub(crate) fn key(of_buyer: u32, request_no: u32) -> RecordKey {
     RecordKey {
         request: request(request_no),
         buyer: buyer(of_buyer),
     }
 }
 
-pub(super) fn units(n: u32) -> Quantity {
+pub(crate) fn units(n: u32) -> Quantity {
     Quantity::new(n).unwrap()
 }
 
 /// Open, five minutes a hold, a day of retention, buyers counted but not
 /// limited.
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         selling: Selling::Open,
         sale_start: None,
@@ -66,7 +66,7 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-pub(super) fn reserve(key: RecordKey, quantity: u32) -> ShardOp {
+pub(crate) fn reserve(key: RecordKey, quantity: u32) -> ShardOp {
     ShardOp::Reserve {
         key,
         quantity: units(quantity),
@@ -74,7 +74,7 @@ pub(super) fn reserve(key: RecordKey, quantity: u32) -> ShardOp {
     }
 }
 
-pub(super) fn confirm(key: RecordKey) -> ShardOp {
+pub(crate) fn confirm(key: RecordKey) -> ShardOp {
     let late = LateConfirm::Refuse;
     ShardOp::Confirm {
         key,
@@ -83,7 +83,7 @@ pub(super) fn confirm(key: RecordKey) -> ShardOp {
     }
 }
 
-pub(super) fn reacquire(key: RecordKey) -> ShardOp {
+pub(crate) fn reacquire(key: RecordKey) -> ShardOp {
     let late = LateConfirm::RetakeOrLose;
     ShardOp::Confirm {
         key,
@@ -92,25 +92,25 @@ pub(super) fn reacquire(key: RecordKey) -> ShardOp {
     }
 }
 
-pub(super) fn cancel(key: RecordKey) -> ShardOp {
+pub(crate) fn cancel(key: RecordKey) -> ShardOp {
     ShardOp::Cancel {
         key,
         forbid_unknown: false,
     }
 }
 
-pub(super) fn cancel_by_key(key: RecordKey) -> ShardOp {
+pub(crate) fn cancel_by_key(key: RecordKey) -> ShardOp {
     ShardOp::Cancel {
         key,
         forbid_unknown: true,
     }
 }
 
-pub(super) fn extend(key: RecordKey, hold_for_ms: u64) -> ShardOp {
+pub(crate) fn extend(key: RecordKey, hold_for_ms: u64) -> ShardOp {
     ShardOp::Extend { key, hold_for_ms }
 }
 
-pub(super) fn give_back(key: RecordKey, request_no: u32, quantity: u32) -> ShardOp {
+pub(crate) fn give_back(key: RecordKey, request_no: u32, quantity: u32) -> ShardOp {
     ShardOp::Return {
         key,
         request: request(request_no),
@@ -119,11 +119,11 @@ pub(super) fn give_back(key: RecordKey, request_no: u32, quantity: u32) -> Shard
     }
 }
 
-pub(super) fn lookup(key: RecordKey) -> ShardOp {
+pub(crate) fn lookup(key: RecordKey) -> ShardOp {
     ShardOp::Lookup { key }
 }
 
-pub(super) fn adjust(request_no: u32, delta: i64) -> ShardOp {
+pub(crate) fn adjust(request_no: u32, delta: i64) -> ShardOp {
     ShardOp::Change {
         request: request(request_no),
         change: StockChange::Adjust {
@@ -135,12 +135,12 @@ pub(super) fn adjust(request_no: u32, delta: i64) -> ShardOp {
     }
 }
 
-pub(super) fn lend(to: u8, wanted: u64, received: u64) -> ShardOp {
+pub(crate) fn lend(to: u8, wanted: u64, received: u64) -> ShardOp {
     lend_for(None, to, wanted, received)
 }
 
 /// A lend to a shard whose claim is this old.
-pub(super) fn lend_for(claim: Option<Millis>, to: u8, wanted: u64, received: u64) -> ShardOp {
+pub(crate) fn lend_for(claim: Option<Millis>, to: u8, wanted: u64, received: u64) -> ShardOp {
     ShardOp::Lend {
         to: ShardNo(to),
         wanted,
@@ -149,18 +149,18 @@ pub(super) fn lend_for(claim: Option<Millis>, to: u8, wanted: u64, received: u64
     }
 }
 
-pub(super) fn lent(sent: u64, given: u64) -> ShardReply {
+pub(crate) fn lent(sent: u64, given: u64) -> ShardReply {
     ShardReply::Lent { sent, given }
 }
 
-pub(super) fn credit(from: u8, sent: u64) -> ShardOp {
+pub(crate) fn credit(from: u8, sent: u64) -> ShardOp {
     let from = ShardNo(from);
     ShardOp::Credit { from, sent }
 }
 
 /// One item, mostly with one shard, and a clock that the story moves.
 #[derive(Clone)]
-pub(super) struct Sale {
+pub(crate) struct Sale {
     pub stripe: Stripe,
     pub now: Millis,
     /// The store is nearly full.
@@ -169,7 +169,7 @@ pub(super) struct Sale {
 }
 
 impl Sale {
-    pub(super) fn new(settings: Settings, stock: u64) -> Self {
+    pub(crate) fn new(settings: Settings, stock: u64) -> Self {
         let mut sale = Self {
             stripe: Stripe::new(identity(), T0),
             now: T0,
@@ -191,7 +191,7 @@ impl Sale {
     }
 
     /// An item with several shards in one stripe, each with this stock.
-    pub(super) fn on_shards(settings: Settings, stock: &[u64]) -> Self {
+    pub(crate) fn on_shards(settings: Settings, stock: &[u64]) -> Self {
         let mut sale = Self::new(settings, stock.iter().sum());
         for (to, units) in (1..).zip(&stock[1..]) {
             let create = ShardOp::Create {
@@ -208,32 +208,32 @@ impl Sale {
     }
 
     /// The shard that is asked from now on.
-    pub(super) fn at(&mut self, shard: u8) -> &mut Self {
+    pub(crate) fn at(&mut self, shard: u8) -> &mut Self {
         self.key.shard = ShardNo(shard);
         self
     }
 
-    pub(super) fn shard(&self) -> &Shard {
+    pub(crate) fn shard(&self) -> &Shard {
         &self.stripe.shards[&self.key]
     }
 
-    pub(super) fn record(&self, key: RecordKey) -> Record {
+    pub(crate) fn record(&self, key: RecordKey) -> Record {
         self.shard().records[&key]
     }
 
-    pub(super) fn wait(&mut self, ms: u64) {
+    pub(crate) fn wait(&mut self, ms: u64) {
         self.now = self.now.plus_ms(ms);
     }
 
     /// One batch of one operation.
     #[track_caller]
-    pub(super) fn ask(&mut self, op: ShardOp) -> ShardReply {
+    pub(crate) fn ask(&mut self, op: ShardOp) -> ShardReply {
         self.batch([op]).remove(0)
     }
 
     /// One batch. Every invariant holds after it.
     #[track_caller]
-    pub(super) fn batch(&mut self, ops: impl IntoIterator<Item = ShardOp>) -> Vec<ShardReply> {
+    pub(crate) fn batch(&mut self, ops: impl IntoIterator<Item = ShardOp>) -> Vec<ShardReply> {
         let ops: Vec<Op> = ops
             .into_iter()
             .map(|op| Op::Shard(self.key.clone(), op))
@@ -252,7 +252,7 @@ impl Sale {
     }
 
     /// One batch of any operations; a freeze that it begins has the id 7.
-    pub(super) fn run(&mut self, ops: &[Op]) -> (Vec<Reply>, Changes) {
+    pub(crate) fn run(&mut self, ops: &[Op]) -> (Vec<Reply>, Changes) {
         let stamp = Stamp {
             freeze_id: 7,
             now: self.now,
@@ -265,7 +265,7 @@ impl Sale {
 
     /// Reserves, and expects it to be granted just now.
     #[track_caller]
-    pub(super) fn grant(&mut self, key: RecordKey, quantity: u32) -> Record {
+    pub(crate) fn grant(&mut self, key: RecordKey, quantity: u32) -> Record {
         match self.ask(reserve(key, quantity)) {
             ShardReply::Granted {
                 reservation,
@@ -277,7 +277,7 @@ impl Sale {
 
     /// Reserves for as many requests of this buyer, one unit each.
     #[track_caller]
-    pub(super) fn grant_each(&mut self, of_buyer: u32, requests: std::ops::Range<u32>) {
+    pub(crate) fn grant_each(&mut self, of_buyer: u32, requests: std::ops::Range<u32>) {
         for request_no in requests {
             self.grant(key(of_buyer, request_no), 1);
         }
@@ -285,7 +285,7 @@ impl Sale {
 
     /// Asks, expects that it is so, and says in which state the record is.
     #[track_caller]
-    pub(super) fn done(&mut self, op: ShardOp) -> State {
+    pub(crate) fn done(&mut self, op: ShardOp) -> State {
         match self.ask(op) {
             ShardReply::Done(reservation) => reservation.record.state,
             other => panic!("not done: {other:?}"),
@@ -293,7 +293,7 @@ impl Sale {
     }
 
     #[track_caller]
-    pub(super) fn configure(&mut self, edit: impl FnOnce(&mut Settings)) {
+    pub(crate) fn configure(&mut self, edit: impl FnOnce(&mut Settings)) {
         let mut settings = self.shard().header.settings;
         edit(&mut settings);
         let version = self.shard().header.version + 1;
@@ -302,7 +302,7 @@ impl Sale {
     }
 
     /// What a store does when it is opened again.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         for shard in self.stripe.shards.values_mut() {
             shard.rebuild_queues();
         }
@@ -310,7 +310,7 @@ impl Sale {
 
     /// Available, held and sold as a look finds them; the sale itself is left
     /// as it is, so what has lapsed stays unnoticed.
-    pub(super) fn stock(&self) -> (u64, u64, u64) {
+    pub(crate) fn stock(&self) -> (u64, u64, u64) {
         let mut copy = self.clone();
         loop {
             match copy.ask(ShardOp::Look) {

@@ -12,15 +12,15 @@ use super::random::Case;
 use crate::ids::{RecordKey, ShardNo};
 use crate::time::Millis;
 
-pub(super) const BUYERS: u32 = 3;
-pub(super) const REQUESTS: u32 = 4;
+pub(crate) const BUYERS: u32 = 3;
+pub(crate) const REQUESTS: u32 = 4;
 /// More than a batch can give back at once.
-pub(super) const CROWD: u32 = BATCH_STEPS_MAX + 50;
+pub(crate) const CROWD: u32 = BATCH_STEPS_MAX + 50;
 /// Who comes in crowds.
-pub(super) const CROWD_BUYER: u32 = 77;
+pub(crate) const CROWD_BUYER: u32 = 77;
 
 #[derive(Clone)]
-pub(super) struct History {
+pub(crate) struct History {
     pub places: Vec<PlaceSetup>,
     pub steps: Vec<Step>,
 }
@@ -32,7 +32,7 @@ impl fmt::Debug for History {
 }
 
 /// One line for each place and each step: it is read, not parsed.
-pub(super) fn write_lines(
+pub(crate) fn write_lines(
     f: &mut fmt::Formatter<'_>,
     places: &[PlaceSetup],
     steps: &[impl fmt::Debug],
@@ -55,7 +55,7 @@ impl Case for History {
 
 /// One shard to begin with. Shards of one item begin with the same settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlaceSetup {
+pub(crate) struct PlaceSetup {
     pub item: &'static str,
     pub shard: ShardNo,
     pub opening: u64,
@@ -63,7 +63,7 @@ pub(super) struct PlaceSetup {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Tick(Tick),
     /// The store becomes nearly full, or is not any more.
     Full(bool),
@@ -84,7 +84,7 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Tick {
+pub(crate) enum Tick {
     By(i64),
     /// To the first instant of its kind that lies ahead, and a little off it.
     Deadline(i64),
@@ -96,7 +96,7 @@ pub(super) enum Tick {
 
 /// Whose reservation.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// Of these ids.
     Ids(RecordKey),
     /// Some that is there; these ids' if none is.
@@ -104,7 +104,7 @@ pub(super) enum Who {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     Reserve {
         who: Who,
         units: u32,
@@ -177,14 +177,14 @@ pub(super) enum Ask {
 
 /// Who claims.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum For {
+pub(crate) enum For {
     Buyer(Who),
     Operator(u32),
 }
 
 /// What a lender is told that the other has received from it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Received {
+pub(crate) enum Received {
     /// What it has.
     Exact,
     /// What it had, so many units ago.
@@ -195,7 +195,7 @@ pub(super) enum Received {
 
 /// The claim that a lend is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Whose {
+pub(crate) enum Whose {
     Nobodys,
     /// The other shard's, if it has one.
     Theirs,
@@ -205,7 +205,7 @@ pub(super) enum Whose {
 
 /// The settings version of an operation that is decided by settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Knows {
+pub(crate) enum Knows {
     Same,
     Older,
     Newer,
@@ -213,7 +213,7 @@ pub(super) enum Knows {
 
 /// The settings version of a Configure.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Version {
+pub(crate) enum Version {
     Next,
     Same,
     Older,
@@ -221,7 +221,7 @@ pub(super) enum Version {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Edit {
+pub(crate) enum Edit {
     HoldTtl(u64),
     MaxHold(u64),
     Retention(u64),
@@ -233,7 +233,7 @@ pub(super) enum Edit {
 }
 
 impl Edit {
-    pub(super) fn apply(self, settings: &mut Settings, now: Millis) {
+    pub(crate) fn apply(self, settings: &mut Settings, now: Millis) {
         match self {
             Self::HoldTtl(ms) => settings.hold_ttl_ms = ms,
             Self::MaxHold(ms) => settings.max_hold_ms = ms,

@@ -12,6 +12,9 @@
 //!   [`catalog_history`] is the catalog's own. [`batch`] holds batches against single
 //!   operations, and what a store writes against what is there.
 //!
+//! The Lua script of the Redis store is held against the machine on the same
+//! histories: `crate::redis::tests`.
+//!
 //! A failing history is printed in its shortest form with the seed that draws
 //! it again: `HOLDFAST_TEST_SEED=… cargo test -p shards machine`. More of them:
 //! `HOLDFAST_TEST_CASES=100` (a factor).
@@ -24,22 +27,23 @@ macro_rules! ensure {
         }
     };
 }
+pub(crate) use ensure;
 
 mod batch;
 mod catalog;
-mod catalog_history;
+pub(crate) mod catalog_history;
 mod checks;
 mod claims;
 mod deletion;
-mod draw;
-mod fixture;
+pub(crate) mod draw;
+pub(crate) mod fixture;
 mod freeze;
-mod history;
+pub(crate) mod history;
 mod list;
 mod model;
 mod properties;
 mod queues;
-mod random;
+pub(crate) mod random;
 mod release;
 mod reserve;
 mod shadow;
@@ -47,4 +51,4 @@ mod stock;
 mod stripe;
 mod table;
 mod transfer;
-mod world;
+pub(crate) mod world;

@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Draws the same numbers for the same seed, for ever (`SplitMix64`, Steele and
 /// others, 2014): a seed noted in an issue is still good after any update.
-pub(super) struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -22,32 +22,32 @@ impl Rng {
     }
 
     /// Below `bound`, which is small: the bias of the remainder does not matter.
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         u32::try_from(self.next() % u64::from(bound)).unwrap()
     }
 
-    pub(super) fn between(&mut self, low: u32, high: u32) -> u32 {
+    pub(crate) fn between(&mut self, low: u32, high: u32) -> u32 {
         low + self.below(high - low + 1)
     }
 
-    pub(super) fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
 
-    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(u32::try_from(from.len()).unwrap()) as usize]
     }
 }
 
 /// A case made of steps that can be left out.
-pub(super) trait Case: Clone + Debug {
+pub(crate) trait Case: Clone + Debug {
     type Step: Clone;
     fn steps(&mut self) -> &mut Vec<Self::Step>;
 }
 
 /// Runs `check` on as many random cases. A failing one is shortened, and told
 /// with the seed that makes it the first case of the next run.
-pub(super) fn for_cases<C: Case>(
+pub(crate) fn for_cases<C: Case>(
     name: &str,
     cases: u32,
     draw: impl Fn(&mut Rng) -> C,

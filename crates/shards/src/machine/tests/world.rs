@@ -15,7 +15,7 @@ const RECENT: usize = 12;
 
 /// A stripe, its clock, and which life of which item is there.
 #[derive(Clone)]
-pub(super) struct World {
+pub(crate) struct World {
     pub stripe: Stripe,
     pub clock: Millis,
     pub full: bool,
@@ -27,8 +27,17 @@ pub(super) struct World {
 
 impl World {
     /// The ledgers are made with all there is, and deal it out.
-    pub(super) fn new(setup: &[PlaceSetup]) -> Self {
-        let mut world = Self {
+    pub(crate) fn new(setup: &[PlaceSetup]) -> Self {
+        let (mut world, ops) = Self::to_open(setup);
+        world
+            .stripe
+            .run(world.stamp(), &ops, &mut Changes::default());
+        world
+    }
+
+    /// A world in which nothing is there yet, and the operations that open it.
+    pub(crate) fn to_open(setup: &[PlaceSetup]) -> (Self, Vec<Op>) {
+        let world = Self {
             stripe: Stripe::new(identity(), T0),
             clock: T0,
             full: false,
@@ -59,14 +68,11 @@ impl World {
             };
             ops.extend([Op::Shard(ledger, lend), Op::Shard(at, credit)]);
         }
-        world
-            .stripe
-            .run(world.stamp(), &ops, &mut Changes::default());
-        world
+        (world, ops)
     }
 
     /// The shards of each item of which none is missing.
-    pub(super) fn whole_items(&self) -> Vec<Vec<(ShardNo, &Shard)>> {
+    pub(crate) fn whole_items(&self) -> Vec<Vec<(ShardNo, &Shard)>> {
         let shard = |place: usize| {
             let key = self.shard_key(place);
             self.stripe.shards.get(&key).map(|shard| (key.shard, shard))
@@ -98,7 +104,7 @@ impl World {
         shard.and_then(|shard| shard.header.claim)
     }
 
-    pub(super) fn stamp(&self) -> Stamp {
+    pub(crate) fn stamp(&self) -> Stamp {
         Stamp {
             now: self.clock,
             full: self.full,
@@ -110,7 +116,7 @@ impl World {
         self.clock.max(self.stripe.guard.time)
     }
 
-    fn shard_key(&self, place: usize) -> ShardKey {
+    pub(crate) fn shard_key(&self, place: usize) -> ShardKey {
         let setup = &self.places[place];
         ShardKey {
             item: item(setup.item),
@@ -146,7 +152,7 @@ impl World {
     }
 
     /// The operations of a step: one, a crowd of them, or none.
-    pub(super) fn ops(&mut self, step: Step) -> Vec<Op> {
+    pub(crate) fn ops(&mut self, step: Step) -> Vec<Op> {
         match step {
             Step::Tick(tick) => self.tick(tick),
             Step::Full(full) => self.full = full,

@@ -1,0 +1,148 @@
+//! Why a node did not do what it was asked. Whether anything may have been done
+//! is decided here, where the driver's error enters, and never guessed later.
+
+use fred::error::{Error, ErrorKind};
+
+use crate::store::StoreError;
+
+/// A command that was not answered as hoped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The node refused it before doing anything.
+    NotDone(String),
+    /// ⚔ It was sent, and what became of it is not known: no answer, or one
+    /// that may stand for half of the work.
+    Unknown(String),
+    /// The node does not know the script: nothing was done.
+    NoScript,
+    /// ⚔ A key is not what it has to be. The script reads all of them before it
+    /// writes any: nothing was done.
+    WrongType(String),
+}
+
+/// How nodes begin the refusals that come before any work.
+const REFUSALS: &[&str] = &[
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "CROSSSLOT",
+    "CLUSTERDOWN",
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "BUSY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+];
+
+impl Fault {
+    /// What an error of the driver means. `alone`: no other script was sent
+    /// beside this one, of which it could be the end.
+    pub(super) fn of(error: &Error, alone: bool) -> Self {
+        let text = error.details().trim();
+        let code = text.split([' ', ':']).next().unwrap_or_default();
+        if code == "NOSCRIPT" {
+            return Self::NoScript;
+        }
+        if code == "WRONGTYPE" {
+            return Self::WrongType(text.to_owned());
+        }
+        // ⚔ The driver closes the connection upon this one, and so takes the
+        // answers of the scripts beside it along.
+        let ends_connection = code == "CLUSTERDOWN" && !alone;
+        if REFUSALS.contains(&code) && !ends_connection {
+            return Self::NotDone(text.to_owned());
+        }
+        match error.kind() {
+            // Refused while connecting: no script was sent.
+            ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config => Self::NotDone(text.to_owned()),
+            _ => Self::Unknown(text.to_owned()),
+        }
+    }
+
+    /// The slot is, or may be, another node's by now.
+    pub(super) fn is_about_place(&self) -> bool {
+        let Self::NotDone(text) = self else {
+            return false;
+        };
+        ["MOVED", "ASK", "READONLY", "CLUSTERDOWN", "MASTERDOWN"]
+            .iter()
+            .any(|code| text.starts_with(code))
+    }
+
+    /// What it is to whoever asked.
+    pub(super) fn into_error(self, node: &impl std::fmt::Display) -> StoreError {
+        match self {
+            Self::NotDone(text) | Self::WrongType(text) => {
+                StoreError::Unavailable(format!("{node} says {text}"))
+            }
+            Self::Unknown(text) => StoreError::OutcomeUnknown(format!("{node}: {text}")),
+            Self::NoScript => {
+                StoreError::Unavailable(format!("{node} forgot the script; it is sent again"))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotDone(text) | Self::Unknown(text) | Self::WrongType(text) => f.write_str(text),
+            Self::NoScript => f.write_str("the script is not there"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: ErrorKind, text: &'static str) -> Fault {
+        Fault::of(&Error::new(kind, text), true)
+    }
+
+    #[test]
+    fn what_a_node_refuses_at_once_was_not_done() {
+        for text in [
+            "MOVED 128 127.0.0.1:7001",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "LOADING Redis is loading the dataset in memory",
+            "READONLY You can't write against a read only replica.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "NOAUTH Authentication required.",
+        ] {
+            assert_eq!(
+                fault(ErrorKind::Unknown, text),
+                Fault::NotDone(text.to_owned())
+            );
+        }
+        assert_eq!(
+            fault(ErrorKind::Unknown, "NOSCRIPT No matching script."),
+            Fault::NoScript
+        );
+    }
+
+    #[test]
+    fn what_was_not_answered_is_unknown() {
+        for kind in [ErrorKind::IO, ErrorKind::Timeout, ErrorKind::Canceled] {
+            assert!(matches!(fault(kind, "closed"), Fault::Unknown(_)));
+        }
+        // Half of the script may have run.
+        let midway = "ERR The user executing the script can't run this command";
+        assert!(matches!(
+            fault(ErrorKind::Unknown, midway),
+            Fault::Unknown(_)
+        ));
+    }
+
+    #[test]
+    fn a_refusal_that_takes_its_neighbours_along_tells_nothing_of_them() {
+        let down = Error::new(ErrorKind::Cluster, "CLUSTERDOWN The cluster is down");
+        assert!(matches!(Fault::of(&down, true), Fault::NotDone(_)));
+        assert!(matches!(Fault::of(&down, false), Fault::Unknown(_)));
+    }
+}

@@ -1,0 +1,441 @@
+//! The task of one lane: keeps a connection to its master, flushes what queued
+//! up, and draws its conclusions from the answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::figures::Flushes;
+use super::flush::{self, Part, Stamped};
+use super::lane::{Lane, Queued, refuse_overdue};
+use super::link::{Flushed, Link, read_clock};
+use super::script::{Answer, Call, Ran, Seen, What};
+use super::shared::{Shared, Suspect};
+use crate::ids::StripeNo;
+use crate::machine::{Op, StripeOp};
+use crate::rules::{Rule, holds};
+use crate::waiting::Waiting;
+
+/// Longest rest between two flushes: what has to be done now and then is.
+const REST: Duration = Duration::from_millis(100);
+/// ⚔ How often a stripe is visited, used or not.
+const VISIT_EVERY: Duration = Duration::from_millis(500);
+/// Rest after an attempt to connect that failed.
+const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+pub(super) struct Runner {
+    shared: Arc<Shared>,
+    lane: Arc<Lane>,
+    link: Option<Link>,
+    /// ⚔ Stripes that were found to be another incarnation's, and what their
+    /// guards said: to be taken over on a connection made since.
+    fenced: BTreeMap<StripeNo, Seen>,
+    visited: Option<Instant>,
+    flushes: Flushes,
+}
+
+impl Runner {
+    pub(super) fn new(shared: Arc<Shared>, lane: Arc<Lane>, flushes: Flushes) -> Self {
+        Self {
+            shared,
+            lane,
+            link: None,
+            fenced: BTreeMap::new(),
+            visited: None,
+            flushes,
+        }
+    }
+
+    /// Serves until the lane is closed and empty.
+    pub(super) async fn run(mut self) {
+        while self.lane.wait(REST).await {
+            if let Err(why) = self.be_connected().await {
+                self.hang_up(&why);
+                if self.lane.is_closed() {
+                    return;
+                }
+                // New work is refused meanwhile, and none waits.
+                self.lane.wait(CONNECT_AGAIN_AFTER).await;
+                continue;
+            }
+            self.do_errands().await;
+            self.queue_visits();
+            self.flush_queue().await;
+        }
+    }
+
+    /// Has a connection to the process that serves here now, and knows how it
+    /// does.
+    async fn be_connected(&mut self) -> Result<(), String> {
+        if let Some(link) = &mut self.link {
+            let before = link.survey.at;
+            link.keep_up().await.map_err(|fault| fault.to_string())?;
+            if link.survey.at != before {
+                self.note_survey();
+            }
+        }
+        // Another one than it was: read on a new connection.
+        self.link.take_if(|link| link.is_itself().is_err());
+        if self.link.is_none() {
+            let shared = &self.shared;
+            let opened =
+                Link::open(&shared.connector, &self.lane.endpoint, shared.acknowledge).await;
+            let link = opened.map_err(|fault| fault.to_string())?;
+            self.link = Some(link);
+            self.note_survey();
+        }
+        match &self.link {
+            Some(link) => link.is_itself()?,
+            None => return Err("not connected".to_owned()),
+        }
+        if self.lane.is_down() {
+            tracing::info!(master = %self.lane.endpoint, "connected");
+            self.lane.come_up();
+        }
+        Ok(())
+    }
+
+    fn note_survey(&self) {
+        let Some(link) = &self.link else { return };
+        let survey = &link.survey;
+        self.shared
+            .note_sights(&self.lane.endpoint, survey.at, &survey.nodes, survey.clock);
+        let full = survey.info.is_full();
+        let mut health = self.lane.health();
+        if full != health.full {
+            tracing::warn!(master = %self.lane.endpoint, full, "the memory in use crossed 85% of maxmemory");
+        }
+        health.full = full;
+        health.version.clone_from(&survey.info.version);
+        health.used_bytes = survey.info.used_bytes;
+        health.max_bytes = survey.info.max_bytes;
+        health.required = survey.required;
+    }
+
+    /// Closes the connection; whoever waits is told.
+    fn hang_up(&mut self, why: &str) {
+        if !self.lane.is_down() {
+            tracing::warn!(master = %self.lane.endpoint, why, "not connected");
+        }
+        self.link = None;
+        self.lane.go_down(why);
+        self.shared.look_again.notify_one();
+    }
+
+    fn is_mine(&self, stripe: StripeNo) -> bool {
+        let routes = self.shared.routes();
+        let lane = routes.lane(stripe);
+        lane.is_some_and(|lane| Arc::ptr_eq(lane, &self.lane))
+    }
+
+    /// ⚔ Every stripe, used or not: an acknowledged write like any other, by
+    /// which this server's memory keeps up with what others do.
+    fn queue_visits(&mut self) {
+        let now = read_clock();
+        let is_due = self
+            .visited
+            .is_none_or(|at| now.duration_since(at) >= VISIT_EVERY);
+        if !is_due || self.lane.is_closed() || !holds(Rule::StripesAreVisited) {
+            return;
+        }
+        self.visited = Some(now);
+        for stripe in StripeNo::all().filter(|stripe| self.is_mine(*stripe)) {
+            let (answer, _nobody_waits) = oneshot::channel();
+            self.lane.push(Waiting {
+                stripe,
+                op: Op::Stripe(StripeOp::Visit),
+                deadline: None,
+                answer,
+            });
+        }
+    }
+
+    /// Takes stripes over that were another incarnation's, and freezes those
+    /// that lost something.
+    async fn do_errands(&mut self) {
+        self.fenced = std::mem::take(&mut self.fenced)
+            .into_iter()
+            .filter(|(stripe, _)| self.is_mine(*stripe))
+            .collect();
+        let suspects = self.shared.suspects(|stripe| self.is_mine(stripe));
+        let Some(link) = &self.link else { return };
+        if self.fenced.is_empty() && suspects.is_empty() {
+            return;
+        }
+        let stamp = match flush::stamp(&self.shared, link) {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                tracing::warn!(%error, "cannot take stripes over");
+                return;
+            }
+        };
+        self.fenced
+            .retain(|_, seen| seen.incarnation != link.incarnation);
+        self.adopt(&stamp).await;
+        self.freeze(&stamp, suspects).await;
+    }
+
+    async fn adopt(&mut self, stamp: &Stamped) {
+        let Some(link) = &self.link else { return };
+        let calls: Vec<Call<'_>> = self
+            .fenced
+            .iter()
+            .map(|(stripe, seen)| {
+                let expected = seen.number;
+                flush::call(
+                    &self.shared,
+                    link,
+                    *stripe,
+                    *stamp,
+                    What::Adopt { expected },
+                )
+            })
+            .collect();
+        if calls.is_empty() {
+            return;
+        }
+        let flushed = link
+            .run(
+                calls.iter().map(Call::encode).collect(),
+                self.shared.acknowledge,
+            )
+            .await;
+        let is_broken = flush::is_broken(&flushed);
+        let mut done = Vec::new();
+        for (call, answer) in calls.iter().zip(&flushed.answers) {
+            let Some((ran, seen)) = flush::guard_after(call, answer) else {
+                continue;
+            };
+            self.judge(call.stripe, &seen);
+            if matches!(ran, Ran::Taken(_)) {
+                tracing::warn!(
+                    stripe = %call.stripe, number = seen.number, by = ?seen.incarnation,
+                    "took the stripe over for another incarnation of its master"
+                );
+            }
+            done.push((call.stripe, seen));
+        }
+        let incarnation = link.incarnation;
+        let mut stale = false;
+        for (stripe, seen) in done {
+            if seen.incarnation == incarnation {
+                self.fenced.remove(&stripe);
+            } else {
+                // Somebody else was faster, for yet another incarnation.
+                stale = true;
+                self.fenced.insert(stripe, seen);
+            }
+        }
+        if is_broken {
+            self.hang_up("the connection broke");
+        } else if stale {
+            self.link = None;
+        }
+    }
+
+    async fn freeze(&mut self, stamp: &Stamped, suspects: BTreeMap<StripeNo, Suspect>) {
+        for (stripe, suspect) in suspects {
+            let Some(link) = &self.link else { return };
+            if suspect.no_guard {
+                let init = What::Init {
+                    identity: &self.shared.identity,
+                    frozen: Some(&suspect.reason),
+                };
+                let mut stamp = *stamp;
+                stamp.0.freeze_id = suspect.freeze_id;
+                let call = flush::call(&self.shared, link, stripe, stamp, init);
+                link.run(vec![call.encode()], self.shared.acknowledge).await;
+            }
+            let op = Op::Stripe(StripeOp::Freeze {
+                id: suspect.freeze_id,
+                reason: suspect.reason.clone(),
+            });
+            let ops = [&op];
+            let call = flush::call(&self.shared, link, stripe, *stamp, What::Ops(&ops));
+            let flushed = link.run(vec![call.encode()], self.shared.acknowledge).await;
+            let Some(Ok(answer)) = flushed.answers.first() else {
+                continue;
+            };
+            let is_said = flushed.acknowledged.is_ok()
+                && matches!(call.decode(answer), Ok(Ran::Ops { answers, .. })
+                    if answers.iter().any(flush::says_frozen));
+            if is_said {
+                self.shared.watched(stripe, |watched| {
+                    watched.frozen = true;
+                    watched.suspect = None;
+                });
+            }
+        }
+    }
+
+    /// ⚔ Compares what a guard says with what was acknowledged to this server.
+    fn judge(&self, stripe: StripeNo, seen: &Seen) -> bool {
+        let verdict = self
+            .shared
+            .watched(stripe, |watched| watched.memory.judge(seen));
+        match verdict {
+            Ok(()) => true,
+            Err(reason) => {
+                self.shared.suspect(stripe, &reason, false);
+                false
+            }
+        }
+    }
+
+    async fn flush_queue(&mut self) {
+        let mut queued = self.lane.take();
+        refuse_overdue(&mut queued);
+        let Some(link) = &self.link else {
+            self.lane.put_back(queued);
+            return;
+        };
+        let (mine, elsewhere): (Vec<_>, Vec<_>) = queued
+            .into_iter()
+            .partition(|one| self.is_mine(one.waiting.stripe));
+        for one in elsewhere {
+            self.shared.push(one.waiting);
+        }
+        let mine = self.refuse_suspects(mine);
+        if mine.is_empty() {
+            return;
+        }
+        let stamp = match flush::stamp(&self.shared, link) {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                for one in mine {
+                    one.waiting.answer(Err(error.clone()));
+                }
+                return;
+            }
+        };
+        let parts = flush::parts(mine);
+        let begun = Flushes::begin();
+        let runs = parts.iter().map(|part| {
+            let ops = part.ops();
+            flush::call(&self.shared, link, part.stripe, stamp, What::Ops(&ops)).encode()
+        });
+        let flushed = link.run(runs.collect(), self.shared.acknowledge).await;
+        let operations = parts.iter().map(|part| part.queued.len()).sum();
+        self.flushes.done(&begun, operations);
+        self.conclude(parts, stamp, flushed).await;
+    }
+
+    /// ⚔ What lost acknowledged work is not even asked.
+    fn refuse_suspects(&self, queued: Vec<Queued>) -> Vec<Queued> {
+        let suspects = self.shared.suspects(|_| true);
+        if suspects.is_empty() {
+            return queued;
+        }
+        let (refused, rest): (Vec<_>, Vec<_>) = queued
+            .into_iter()
+            .partition(|one| suspects.contains_key(&one.waiting.stripe));
+        for one in refused {
+            if let Some(suspect) = suspects.get(&one.waiting.stripe) {
+                let error = flush::frozen(one.waiting.stripe, suspect);
+                one.waiting.answer(Err(error));
+            }
+        }
+        rest
+    }
+
+    /// Answers everybody, and notes what the answers tell.
+    async fn conclude(&mut self, parts: Vec<Part>, stamp: Stamped, flushed: Flushed) {
+        let is_broken = flush::is_broken(&flushed);
+        let Flushed {
+            answers,
+            acknowledged,
+        } = flushed;
+        let mut back = Vec::new();
+        let mut needs_script = false;
+        let mut looks_again = false;
+        let mut fenced = false;
+        for (part, answer) in parts.into_iter().zip(answers) {
+            let stripe = part.stripe;
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    needs_script |= fault == super::fault::Fault::NoScript;
+                    looks_again |= fault.is_about_place();
+                    if let super::fault::Fault::WrongType(text) = &fault {
+                        self.shared.suspect(stripe, text, false);
+                    }
+                    back.extend(flush::failed(part, fault, &self.lane.endpoint));
+                    continue;
+                }
+            };
+            let ran = match &self.link {
+                Some(link) => {
+                    let ops = part.ops();
+                    flush::call(&self.shared, link, stripe, stamp, What::Ops(&ops)).decode(&answer)
+                }
+                None => Err(super::script::Garbled("no connection".to_owned())),
+            };
+            match ran {
+                Ok(Ran::Ops { seen, answers }) => {
+                    self.answer(part, &seen, answers, &acknowledged);
+                }
+                Ok(Ran::Fenced(seen)) => {
+                    fenced = true;
+                    self.judge(stripe, &seen);
+                    self.fenced.insert(stripe, seen);
+                    back.extend(flush::not_done(
+                        part,
+                        "the stripe is being taken over for another incarnation of its master",
+                    ));
+                }
+                Ok(Ran::NoGuard) if holds(Rule::MissingGuardIsALoss) => {
+                    self.shared.suspect(stripe, "its guard is missing", true);
+                    back.extend(flush::not_done(part, "its guard is missing"));
+                }
+                Ok(other) => flush::refuse(part, &flush::why_not(&other)),
+                Err(garbled) => {
+                    tracing::error!(%stripe, %garbled, "a defect: an answer that cannot be read");
+                    flush::unknown(part, &garbled.to_string());
+                }
+            }
+        }
+        if !back.is_empty() {
+            self.lane.put_back(back);
+        }
+        self.lane.health().acknowledging = acknowledged.is_ok() && !is_broken;
+        if is_broken {
+            self.hang_up("the connection broke, or did not answer in time");
+        } else if fenced && holds(Rule::FencedIsReadAnew) {
+            // ⚔ What was read before somebody else took the stripe over may be
+            // older than that: only what is read from now on is offered.
+            self.link = None;
+        } else if needs_script
+            && let Some(link) = &self.link
+            && let Err(fault) = link.load_script().await
+        {
+            self.hang_up(&fault.to_string());
+        }
+        if looks_again {
+            self.shared.look_again.notify_one();
+        }
+    }
+
+    /// Answers the operations of a run that was carried out.
+    fn answer(
+        &self,
+        part: Part,
+        seen: &Seen,
+        answers: Vec<Answer>,
+        acknowledged: &Result<(), String>,
+    ) {
+        let stripe = part.stripe;
+        let frozen = answers.iter().any(flush::says_frozen);
+        let sound = frozen || self.judge(stripe, seen);
+        self.shared.watched(stripe, |watched| {
+            watched.frozen = frozen;
+            if sound && !frozen && acknowledged.is_ok() {
+                watched.memory.acknowledged(seen);
+            }
+        });
+        let lost = Err("acknowledged work is missing from what it was done on".to_owned());
+        let acknowledged = if sound { acknowledged } else { &lost };
+        flush::answer(part, answers, acknowledged);
+    }
+}

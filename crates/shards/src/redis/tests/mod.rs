@@ -1,0 +1,17 @@
+//! The script against a real redis-server: against the machine, on random
+//! histories ([`differential`]); and what the machine knows nothing of: who
+//! serves a stripe ([`guard`]). The fence in a small model ([`fence`]).
+//!
+//! The first two not with the feature `mutants`: these compare with the machine,
+//! so each rule that is switched off there would be missed here, whatever else
+//! misses it.
+
+#[cfg(not(feature = "mutants"))]
+mod differential;
+#[cfg(not(feature = "mutants"))]
+mod dump;
+mod fence;
+#[cfg(not(feature = "mutants"))]
+mod guard;
+#[cfg(not(feature = "mutants"))]
+mod server;
