@@ -6,15 +6,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use shards::redis;
+
 /// A server's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The server's name, as `GetStatus` tells it; in Kubernetes the pod's.
     pub server_id: String,
-    /// Where the embedded store lies.
-    pub data_dir: PathBuf,
-    /// Free bytes of its disk below which nothing new is taken.
-    pub disk_reserve: u64,
+    /// Where the items are.
+    pub store: StoreConfig,
     /// Runtimes that serve, each on a thread of its own; one per core.
     pub workers: NonZeroUsize,
     /// How long a server that was told to leave goes on serving, so that load
@@ -23,6 +23,20 @@ pub struct Config {
     /// How long after that the work under way may take to end; then every
     /// connection is closed. The whole drain lasts at most the sum of the two.
     pub drain_deadline: Duration,
+}
+
+/// A server's store.
+#[derive(Clone, Debug)]
+pub enum StoreConfig {
+    /// In a directory of this machine.
+    Embedded {
+        /// Which; made if it is not there.
+        dir: PathBuf,
+        /// Free bytes of its disk below which nothing new is taken.
+        disk_reserve: u64,
+    },
+    /// In Redis or Valkey, shared with other servers.
+    Redis(redis::Options),
 }
 
 /// Ports that the server serves, bound by its caller: what cannot be bound is

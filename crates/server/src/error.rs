@@ -3,15 +3,18 @@
 use std::any::Any;
 use std::io;
 
-use shards::embedded::OpenError;
+use shards::{embedded, redis};
 
 /// A server that could not start, or that stopped on its own. `Display` is one
 /// sentence for whoever started it.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store cannot be opened.
+    /// The embedded store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Embedded(#[from] embedded::OpenError),
+    /// The store in Redis cannot be opened.
+    #[error(transparent)]
+    Redis(#[from] redis::OpenError),
     /// A listening socket does not work.
     #[error("the {port} port cannot be listened on: {cause}")]
     Listen {

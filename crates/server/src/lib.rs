@@ -29,6 +29,8 @@ mod tasks;
 mod watches;
 mod worker;
 
-pub use config::{Config, Drain, Listeners};
+pub use config::{Config, Drain, Listeners, StoreConfig};
 pub use error::RunError;
 pub use run::run;
+/// How to reach a store in Redis.
+pub use shards::redis;

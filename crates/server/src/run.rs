@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use shards::embedded::{Embedded, Options};
+use shards::embedded::{self, Embedded};
 use shards::inventory::Inventory;
+use shards::redis::Redis;
+use shards::store::Store;
 use tokio::net::TcpListener;
 
 use crate::acceptor::accept;
 use crate::clock;
-use crate::config::{Config, Drain, Listeners};
+use crate::config::{Config, Drain, Listeners, StoreConfig};
 use crate::error::RunError;
 use crate::figures::Figures;
 use crate::grpc::{About, Health, Services};
@@ -52,7 +54,7 @@ pub fn run(
     // With these the last user of the store is gone, and it is closed.
     drop(control);
     // A store that was never opened was not closed either.
-    if !matches!(served, Err(RunError::Store(_))) {
+    if !matches!(served, Err(RunError::Embedded(_) | RunError::Redis(_))) {
         tracing::info!("stopped");
     }
     served
@@ -76,11 +78,7 @@ async fn serve(
     }
     tasks.spawn("the upkeep of the figures", figures.clone().keep_up());
     let (listener, address) = listen(listeners.grpc, "gRPC")?;
-    let options = Options {
-        reserve_bytes: config.disk_reserve,
-        ..Options::new(config.data_dir)
-    };
-    let inventory = open(options, figures.clone()).await?;
+    let inventory = open(config.store, figures.clone()).await?;
     let life = Lifecycle::new();
     let services = Services::new(
         Arc::clone(&inventory),
@@ -140,13 +138,26 @@ async fn serve(
 }
 
 /// Opens the store; what it counts is among these figures.
-async fn open(options: Options, figures: Figures) -> Result<Arc<Inventory>, RunError> {
-    let work = move || figures.within(|| Embedded::open(options));
+async fn open(store: StoreConfig, figures: Figures) -> Result<Arc<Inventory>, RunError> {
+    let work = move || figures.within(|| open_store(store));
     let opened = blocking(work).await.map_err(|CutOff| RunError::Ended {
         part: "the opening of the store".to_owned(),
         cause: "its thread was cut off".to_owned(),
     })?;
-    Ok(Arc::new(Inventory::new(Arc::new(opened?))))
+    Ok(Arc::new(Inventory::new(opened?)))
+}
+
+fn open_store(store: StoreConfig) -> Result<Arc<dyn Store>, RunError> {
+    Ok(match store {
+        StoreConfig::Embedded { dir, disk_reserve } => {
+            let options = embedded::Options {
+                reserve_bytes: disk_reserve,
+                ..embedded::Options::new(dir)
+            };
+            Arc::new(Embedded::open(options)?)
+        }
+        StoreConfig::Redis(options) => Arc::new(Redis::open(options)?),
+    })
 }
 
 fn listen(

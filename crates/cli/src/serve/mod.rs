@@ -7,7 +7,7 @@ mod signals;
 
 use std::net::{SocketAddr, TcpListener};
 
-use server::{Config, Listeners};
+use server::{Config, Listeners, StoreConfig};
 
 use crate::config::{Flags, Settings};
 use crate::document::Doc;
@@ -40,8 +40,10 @@ pub(crate) fn run(
     let ready = move |addr| announce(printer, addr, http_addr, &data_dir);
     let config = Config {
         server_id: settings.server_id,
-        data_dir: settings.data_dir,
-        disk_reserve: settings.disk_reserve,
+        store: StoreConfig::Embedded {
+            dir: settings.data_dir,
+            disk_reserve: settings.disk_reserve,
+        },
         workers: settings.workers,
         drain_grace: settings.drain_grace,
         drain_deadline: settings.drain_deadline,

@@ -144,7 +144,7 @@ async fn a_second_server_on_one_directory_says_so_in_a_sentence() {
         )
     });
     let error = refused.await.unwrap().unwrap_err();
-    assert!(matches!(error, RunError::Store(_)), "{error:?}");
+    assert!(matches!(error, RunError::Embedded(_)), "{error:?}");
     assert!(
         error.to_string().contains("in use by another process"),
         "{error}"

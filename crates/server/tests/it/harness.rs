@@ -9,7 +9,7 @@ use std::time::Duration;
 use proto::v1;
 use proto::v1::admin_service_client::AdminServiceClient;
 use proto::v1::inventory_service_client::InventoryServiceClient;
-use server::{Config, Drain, Listeners, RunError};
+use server::{Config, Drain, Listeners, RunError, StoreConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -149,8 +149,10 @@ impl Drop for Server {
 pub(crate) fn config(dir: &TempDir) -> Config {
     Config {
         server_id: "test-1".to_owned(),
-        data_dir: dir.path().to_owned(),
-        disk_reserve: 64 << 20,
+        store: StoreConfig::Embedded {
+            dir: dir.path().to_owned(),
+            disk_reserve: 64 << 20,
+        },
         workers: NonZeroUsize::new(2).unwrap(),
         drain_grace: Duration::ZERO,
         // A test that drops its server has its clients on the same thread:
