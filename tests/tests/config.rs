@@ -107,3 +107,36 @@ async fn settings_that_are_right_are_ok() {
         "{ended:#?}"
     );
 }
+
+#[tokio::test]
+async fn a_store_in_redis_is_told_without_its_password() {
+    let (_dir, path) = file("store-username = \"ada\"\ndata-dir = \"/x\"\n");
+    let path = path.to_str().unwrap();
+    for command in ["print", "check"] {
+        let args = ["config", command, "--config", path, "--output", "json"];
+        let flags = ["--store", "redis-cluster://a,b:7", "--init-store"];
+        let mut command = holdfast!().command(&[&args[..], &flags].concat());
+        command.env("HOLDFAST_STORE_PASSWORD", "hunter2");
+        let ended = run(command).await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert!(!format!("{ended:?}").contains("hunter2"), "{ended:#?}");
+        if args[1] == "check" {
+            continue;
+        }
+        let said = ended.json();
+        let told = |name: &str, value: &str, set_by: &str| {
+            let settings = said["settings"].as_array().unwrap();
+            let found = settings.iter().find(|setting| setting["name"] == name);
+            let setting = found.unwrap_or_else(|| panic!("{name} is not told"));
+            assert_eq!(
+                (&setting["value"], &setting["set_by"]),
+                (&json!(value), &json!(set_by))
+            );
+        };
+        told("store", "redis-cluster://a,b:7", "--store");
+        told("init-store", "true", "--init-store");
+        told("store-username", "ada", &format!("{path}:1"));
+        told("store-password", "(secret)", "HOLDFAST_STORE_PASSWORD");
+        told("store-password-file", "", "");
+    }
+}

@@ -38,7 +38,7 @@
 //! | `stripes release` | `stripe`, `surplus_units` |
 //! | `config check` | `{"ok": true}` |
 //! | `config print` | `{"settings": [{"name", "value", "origin", "set_by"}]}` |
-//! | `serve` | `{"event": "listening", "addr": "http://...", "data_dir": "..."}` once it serves |
+//! | `serve` | `{"event": "listening", "addr": "http://...", "data_dir": "..."}` once it serves; `store` in place of `data_dir` where that is a Redis |
 //!
 //! Errors are one sentence on stderr, or with `--output json` one line:
 //! `{"error": {"code", "reason", "message", "metadata", "fields"}}`, where code

@@ -13,6 +13,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "holdfast serve",
             "holdfast serve --listen 0.0.0.0:50051 --data-dir /var/lib/holdfast --log-format json",
             "holdfast serve --config /etc/holdfast.toml",
+            "holdfast serve --store redis-cluster://10.0.0.1:6379,10.0.0.2:6379 --init-store",
         ],
     ),
     (

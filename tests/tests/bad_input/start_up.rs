@@ -1,6 +1,7 @@
 //! What keeps a server from starting: one sentence, and nothing is touched.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use e2e::{Ended, holdfast, item, ok, run};
@@ -18,6 +19,12 @@ pub(crate) fn rows() -> Vec<Row> {
             "port in use (also by another Holdfast); unknown flag, environment name or config key; unreadable config file; TTL without unit",
             settings,
         ),
+        row(
+            "an address that is no store's, or has a password in it; a password as a flag, in a file that is missing, unreadable or empty, or twice; settings of another store",
+            store_settings,
+        )
+        .on(&[Store::Embedded]),
+        row("a store that nobody listens for", no_store).on(&[Store::Embedded]),
     ]
 }
 
@@ -227,4 +234,117 @@ async fn in_a_file(dir: &Path, file: &Path) {
     let serve = ["serve", "--config", "/", "--data-dir", data];
     refused(&holdfast!().run(&serve).await, 2, &["cannot be read"]);
     assert!(!dir.exists(), "it got as far as its data");
+}
+
+/// What somebody may have typed as a password; nothing ever says it again.
+const PASSWORD: &str = "hunter2";
+
+/// Refused by the server and by who only checks, and without the password.
+async fn refused_by_both(args: &[&str], names: &[(&str, &str)], parts: &[&str]) {
+    for command in [&["serve"][..], &["config", "check"]] {
+        let mut command = holdfast!().command(&[command, args].concat());
+        command.envs(names.iter().copied());
+        let ended = run(command).await;
+        refused(&ended, 2, parts);
+        assert!(!ended.stderr.contains(PASSWORD), "{}", ended.stderr);
+    }
+}
+
+async fn store_settings(World { server, .. }: World) {
+    let redis = "redis://127.0.0.1:6379";
+    let store = |address| ["--store", address];
+    let into_secrets: &[&str] = &["HOLDFAST_STORE_PASSWORD", "--store-password-file"];
+    for (address, parts) in [
+        ("holdfast-data", &["embedded", "redis-cluster://"][..]),
+        ("valkeys://h:1", &["valkeys://", "rediss://?"]),
+        ("redis://a:1,b:2", &["redis-cluster://"]),
+        ("redis://h:port", &["\"port\"", "65535"]),
+        ("redis://h:1/0", &["database 0"]),
+        ("redis://::1", &["brackets"]),
+        ("redis-cluster://a,", &["comma"]),
+        ("redis://ada:hunter2@h:1", into_secrets),
+    ] {
+        let parts = [parts, &["--store"]].concat();
+        refused_by_both(&store(address), &[], &parts).await;
+        let names = [("HOLDFAST_STORE", address)];
+        refused_by_both(&[], &names, &["HOLDFAST_STORE="]).await;
+    }
+    for flag in [
+        &["--store-password", PASSWORD][..],
+        &["--store-password=hunter2"],
+    ] {
+        let args = [&store(redis)[..], flag].concat();
+        refused_by_both(&args, &[], into_secrets).await;
+    }
+
+    let path = server.data_dir().with_file_name("password");
+    let file = ["--store-password-file", path.to_str().unwrap()];
+    let args = [store(redis), file].concat();
+    refused_by_both(&args, &[], &[&file[..], &["not there"]].concat()).await;
+    for (text, part) in [
+        ("", "empty"),
+        ("\n", "empty"),
+        ("hunter2\nhunter2\n", "lines"),
+    ] {
+        fs::write(&path, text).unwrap();
+        refused_by_both(&args, &[], &[&file[..], &[part]].concat()).await;
+    }
+    fs::write(&path, PASSWORD).unwrap();
+    let twice = [("HOLDFAST_STORE_PASSWORD", PASSWORD)];
+    let parts = ["HOLDFAST_STORE_PASSWORD", file[0], "leave one"];
+    refused_by_both(&args, &twice, &parts).await;
+    // Whoever runs this may read any file, but no directory.
+    let args = [store(redis), ["--store-password-file", "/"]].concat();
+    refused_by_both(&args, &[], &["--store-password-file", "directory"]).await;
+    let args = [store(redis), ["--store-username", "ada"]].concat();
+    refused_by_both(&args, &[], &["--store-username", "password"]).await;
+
+    let of_others: [(&[&str], &[&str]); 6] = [
+        (&["--durability", "local"], &["--durability", "--store"]),
+        (
+            &["--store-username", "ada"],
+            &["--store-username", "--store"],
+        ),
+        (
+            &["--store", redis, "--data-dir", "x"],
+            &["--data-dir", redis],
+        ),
+        (
+            &["--store", redis, "--store-ca", "/x"],
+            &["--store-ca", "rediss"],
+        ),
+        (
+            &["--store", "rediss://h", "--store-client-cert", "/dev/null"],
+            &["--store-client-cert", "store-client-key"],
+        ),
+        (
+            &["--store", redis, "--durability", "fsync"],
+            &["--durability", "replicated-strict"],
+        ),
+    ];
+    for (args, parts) in of_others {
+        refused_by_both(args, &[], parts).await;
+    }
+}
+
+async fn no_store(_: World) {
+    let port = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let (one, other) = (port(), port());
+    for address in [
+        format!("redis://127.0.0.1:{one}"),
+        format!("redis-cluster://127.0.0.1:{one},127.0.0.1:{other}"),
+        "redis://no-such-host.invalid:6379".to_owned(),
+    ] {
+        let free = "127.0.0.1:0";
+        let ports = ["--listen", free, "--http-listen", free];
+        let args = [&["serve", "--store", &address][..], &ports].concat();
+        let mut command = holdfast!().command(&args);
+        command.env("HOLDFAST_STORE_PASSWORD", PASSWORD);
+        let ended = run(command).await;
+        refused(&ended, 3, &["--store", &address]);
+        assert!(!ended.stderr.contains(PASSWORD), "{}", ended.stderr);
+    }
 }

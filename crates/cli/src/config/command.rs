@@ -15,8 +15,8 @@ use crate::printer::{Format, Printer, write_line};
 pub(crate) enum ConfigCommand {
     /// Tell whether a server would start with these settings
     ///
-    /// Takes the same flags, environment and file as `serve`, and opens
-    /// nothing.
+    /// Takes the same flags, environment and file as `serve`, and opens no port
+    /// and no store.
     Check(Flags),
     /// Print every setting, its value, and where that comes from
     ///

@@ -66,7 +66,7 @@ impl File {
                     "{place}: {} is no single value: write it like {} = {:?}",
                     setting.name,
                     setting.name,
-                    setting.default.text()
+                    setting.default.example()
                 ))
             })?;
             entries.push(Entry {

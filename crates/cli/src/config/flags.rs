@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use clap::error::ErrorKind;
+use clap::parser::MatchesError;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use super::list::{ALL, CONFIG, Setting, environment_name};
+use super::list::{ALL, CONFIG, Kind, Setting, environment_name};
 
 /// What the command line says about settings: strings, to be understood when
 /// all layers are there.
@@ -43,12 +45,17 @@ impl FromArgMatches for Flags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.config = matches.get_one(CONFIG).cloned();
-        let given = ALL.iter().filter_map(|setting| {
-            let text = matches.get_one::<String>(setting.name)?;
-            Some((setting.name, text.clone()))
-        });
-        self.given = given.collect();
+        self.config = given(matches, CONFIG)?;
+        self.given.clear();
+        for setting in ALL {
+            let Some(text) = given(matches, setting.name)? else {
+                continue;
+            };
+            if setting.kind == Kind::Secret {
+                return Err(no_flag(setting));
+            }
+            self.given.insert(setting.name, text);
+        }
         Ok(())
     }
 }
@@ -73,10 +80,33 @@ impl Args for Flags {
     }
 }
 
+/// What is said by this flag, if the command has it at all.
+fn given(matches: &ArgMatches, name: &str) -> Result<Option<String>, clap::Error> {
+    match matches.try_get_one::<String>(name) {
+        Ok(text) => Ok(text.cloned()),
+        Err(MatchesError::UnknownArgument { .. }) => Ok(None),
+        // A defect of the grammar.
+        Err(error) => Err(clap::Error::raw(ErrorKind::Format, error)),
+    }
+}
+
+/// Somebody has just shown a secret to everybody; the sentence does not.
+fn no_flag(setting: &Setting) -> clap::Error {
+    let name = setting.name;
+    clap::Error::raw(
+        ErrorKind::UnknownArgument,
+        format!(
+            "--{name} is no flag, since others can see the arguments of a process: set {}, or \
+             name a file with --{name}-file",
+            setting.environment_name()
+        ),
+    )
+}
+
 /// The environment and the default are told by hand: clap is to read neither,
 /// for the file lies between them.
 fn flag(setting: &'static Setting) -> Arg {
-    Arg::new(setting.name)
+    let arg = Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.form)
         .help(format!(
@@ -84,5 +114,70 @@ fn flag(setting: &'static Setting) -> Arg {
             setting.help,
             setting.default.says(),
             setting.environment_name()
-        ))
+        ));
+    match setting.kind {
+        Kind::Plain | Kind::Address => arg,
+        // `--init-store` alone, or `--init-store=false` over a file that says so.
+        Kind::Switch => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        // Known only to be refused in a sentence of its own.
+        Kind::Secret => arg.hide(true).num_args(0..=1).default_missing_value(""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::{INIT_STORE, STORE};
+    use super::*;
+
+    fn flags(line: &str) -> Result<Flags, String> {
+        let grammar = Flags::augment_args(Command::new("holdfast"));
+        let matches = grammar.try_get_matches_from(line.split(' '));
+        let flags = matches.and_then(|matches| Flags::from_arg_matches(&matches));
+        flags.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_switch_is_on_by_its_name_alone() {
+        let table = [
+            ("holdfast", None),
+            ("holdfast --init-store", Some("true")),
+            ("holdfast --init-store=false", Some("false")),
+            ("holdfast --init-store --store redis://h", Some("true")),
+            ("holdfast --store redis://h --init-store", Some("true")),
+        ];
+        for (line, text) in table {
+            assert_eq!(flags(line).unwrap().get(&INIT_STORE), text, "{line}");
+        }
+        // A value apart from it would be taken for something else.
+        assert!(flags("holdfast --init-store true").is_err());
+        let both = flags("holdfast --init-store --store redis://h").unwrap();
+        assert_eq!(both.get(&STORE), Some("redis://h"));
+    }
+
+    #[test]
+    fn a_password_is_no_flag_and_is_not_said_again() {
+        for line in [
+            "holdfast --store-password hunter2",
+            "holdfast --store-password=hunter2",
+            "holdfast --store-password",
+            "holdfast --store redis://h --store-password hunter2 --init-store",
+        ] {
+            let error = flags(line).unwrap_err();
+            for part in ["HOLDFAST_STORE_PASSWORD", "--store-password-file"] {
+                assert!(error.contains(part), "{line}: {error}");
+            }
+            assert!(!error.contains("hunter2"), "{line}: {error}");
+        }
+        for line in [
+            "holdfast --store-pasword hunter2",
+            "holdfast --store-pasword=hunter2",
+            "holdfast --store-password hunter2 --bogus",
+        ] {
+            let error = flags(line).unwrap_err();
+            assert!(!error.contains("hunter2"), "{line}: {error}");
+        }
+    }
 }

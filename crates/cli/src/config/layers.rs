@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::file::File;
 use super::flags::Flags;
-use super::list::{CONFIG, Setting, environment_name};
+use super::list::{CONFIG, Kind, Setting, environment_name};
 use crate::environment::Environment;
 use crate::failure::Failure;
 
@@ -81,18 +81,51 @@ impl<'a> Layers<'a> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failure> {
         let value = self.value(setting)?;
-        parse(&value.text).map_err(|wrong| Failure::usage(format!("{}: {wrong}", value.place())))
+        parse(&value.text).map_err(|wrong| value.wrong(wrong))
+    }
+
+    /// The same for a setting that need not be set.
+    pub(crate) fn read_set<T, E: Display>(
+        &self,
+        setting: &'static Setting,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Failure> {
+        if self.value(setting)?.origin == Origin::Default {
+            return Ok(None);
+        }
+        self.read(setting, parse).map(Some)
+    }
+}
+
+impl Origin {
+    /// Whether it counts before `other`, or as much.
+    pub(crate) fn is_as_strong_as(&self, other: &Self) -> bool {
+        self.rank() >= other.rank()
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Flag => 3,
+            Self::Environment => 2,
+            Self::File { .. } => 1,
+            Self::Default => 0,
+        }
     }
 }
 
 impl Value {
+    /// A sentence that says where this stands and what is wrong with it.
+    pub(crate) fn wrong(&self, wrong: impl Display) -> Failure {
+        Failure::usage(format!("{}: {wrong}", self.place()))
+    }
+
     /// The value where somebody can find it, such as `--drain-grace "5"`.
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let name = self.setting.name;
-        let shown = if self.setting.secret {
-            HIDDEN.to_owned()
-        } else {
-            format!("{:?}", self.text)
+        let shown = match self.setting.kind {
+            Kind::Secret => HIDDEN.to_owned(),
+            Kind::Address => format!("{:?}", without_secrets(&self.text)),
+            Kind::Plain | Kind::Switch => format!("{:?}", self.text),
         };
         match &self.origin {
             Origin::Flag => format!("--{name} {shown}"),
@@ -104,10 +137,10 @@ impl Value {
 
     /// The value for those who may not know secrets.
     pub(crate) fn shown(&self) -> &str {
-        if self.setting.secret {
-            HIDDEN
-        } else {
-            &self.text
+        match self.setting.kind {
+            Kind::Secret if self.origin != Origin::Default => HIDDEN,
+            // An address that is in force holds no secrets.
+            _ => &self.text,
         }
     }
 
@@ -134,6 +167,19 @@ impl Value {
 
 /// What is printed of a secret.
 const HIDDEN: &str = "(secret)";
+
+/// An address without what may be a password: whatever comes before an `@` or
+/// after the nodes.
+fn without_secrets(address: &str) -> String {
+    let (secret, rest) = match address.rsplit_once('@') {
+        Some((_, rest)) => (format!("{HIDDEN}@"), rest),
+        None => (String::new(), address),
+    };
+    match rest.split_once(['?', '#']) {
+        Some((nodes, _)) => format!("{secret}{nodes}?{HIDDEN}"),
+        None => format!("{secret}{rest}"),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -199,7 +245,7 @@ mod tests {
             name: "password",
             form: "TEXT",
             default: list::Default::Is("none"),
-            secret: true,
+            kind: Kind::Secret,
             help: "",
         };
         let (flags, environment) = (
@@ -214,5 +260,36 @@ mod tests {
             read.unwrap_err().to_string(),
             "HOLDFAST_PASSWORD=(secret): too short"
         );
+    }
+
+    #[test]
+    fn an_address_is_said_without_what_may_be_a_password() {
+        for (address, said) in [
+            ("redis://h:1", "redis://h:1"),
+            ("redis://ada:hunter2@h:1", "(secret)@h:1"),
+            ("redis://ada:a@b@a:1,b:2", "(secret)@a:1,b:2"),
+            ("redis://h:1?password=hunter2", "redis://h:1?(secret)"),
+            ("ada@h#hunter2?x", "(secret)@h?(secret)"),
+        ] {
+            let (flags, environment) = (Flags::of(&[("store", address)]), Environment::default());
+            let layers = Layers::with_file(&flags, &environment, File::default());
+            let place = layers.value(&list::STORE).unwrap().place();
+            assert_eq!(place, format!("--store \"{said}\""));
+        }
+    }
+
+    #[test]
+    fn what_nobody_sets_is_not_read() {
+        let read = |names: &[(&str, &str)]| {
+            let (flags, environment) = (Flags::default(), Environment::of(names));
+            let layers = Layers::with_file(&flags, &environment, File::default());
+            layers.read_set(&list::STORE_USERNAME, |text| Ok::<_, String>(text.len()))
+        };
+        assert_eq!(read(&[]).unwrap(), None);
+        assert_eq!(
+            read(&[("HOLDFAST_STORE_USERNAME", "ada")]).unwrap(),
+            Some(3)
+        );
+        assert_eq!(read(&[("HOLDFAST_STORE_USERNAME", "")]).unwrap(), Some(0));
     }
 }

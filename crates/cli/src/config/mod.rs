@@ -11,18 +11,19 @@ mod file;
 mod flags;
 mod layers;
 mod list;
+mod secret;
+mod store;
 mod table;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use server::StoreConfig;
 use tracing_subscriber::EnvFilter;
 
 use crate::environment::Environment;
 use crate::failure::Failure;
-use crate::size::parse_size;
 use crate::time::parse_duration;
 
 pub(crate) use command::{ConfigCommand, run};
@@ -36,9 +37,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     /// `None`: nothing is served over plain HTTP.
     pub(crate) http_listen: Option<SocketAddr>,
-    pub(crate) data_dir: PathBuf,
-    /// In bytes.
-    pub(crate) disk_reserve: u64,
+    pub(crate) store: StoreConfig,
     pub(crate) workers: NonZeroUsize,
     pub(crate) drain_grace: Duration,
     pub(crate) drain_deadline: Duration,
@@ -68,8 +67,7 @@ impl Settings {
         let settings = Self {
             listen: layers.read(&list::LISTEN, parse_listen)?,
             http_listen: layers.read(&list::HTTP_LISTEN, parse_http_listen)?,
-            data_dir: layers.read(&list::DATA_DIR, parse_path)?,
-            disk_reserve: layers.read(&list::DISK_RESERVE, parse_size)?,
+            store: store::read(layers)?,
             workers: layers.read(&list::WORKERS, parse_workers)?,
             drain_grace: layers.read(&list::DRAIN_GRACE, parse_duration)?,
             drain_deadline: layers.read(&list::DRAIN_DEADLINE, parse_duration)?,
@@ -111,13 +109,6 @@ fn parse_http_listen(text: &str) -> Result<Option<SocketAddr>, &'static str> {
     Ok(Some(address))
 }
 
-fn parse_path(text: &str) -> Result<PathBuf, &'static str> {
-    if text.is_empty() {
-        return Err("name a directory");
-    }
-    Ok(PathBuf::from(text))
-}
-
 fn parse_workers(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "write a whole number from 1 on")
 }
@@ -147,6 +138,8 @@ fn parse_log_format(text: &str) -> Result<LogFormat, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::file::File;
     use super::*;
 
@@ -162,8 +155,11 @@ mod tests {
         let settings = settings(&[], "").unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:50051");
         assert_eq!(settings.http_listen.unwrap().to_string(), "127.0.0.1:9464");
-        assert_eq!(settings.data_dir, PathBuf::from("./holdfast-data"));
-        assert_eq!(settings.disk_reserve, 64 << 20);
+        let StoreConfig::Embedded { dir, disk_reserve } = settings.store else {
+            panic!("{:?}", settings.store);
+        };
+        assert_eq!(dir, PathBuf::from("./holdfast-data"));
+        assert_eq!(disk_reserve, 64 << 20);
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
         assert_eq!(settings.drain_deadline, Duration::from_secs(25));
         assert!(!settings.server_id.is_empty());
@@ -174,7 +170,11 @@ mod tests {
     fn every_setting_is_read_and_refuses_what_it_cannot_be() {
         for setting in list::ALL {
             let error = settings(&[(setting.name, "")], "").unwrap_err();
-            let place = format!("--{} \"\": ", setting.name);
+            let shown = match setting.kind {
+                list::Kind::Secret => "(secret)",
+                _ => "\"\"",
+            };
+            let place = format!("--{} {shown}: ", setting.name);
             assert!(error.starts_with(&place), "{error}");
         }
     }
@@ -191,6 +191,17 @@ mod tests {
             ("drain-grace = 5", "needs a unit, such as 5s"),
             ("log = \"server=loud\"", "write it like info"),
             ("log-format = true", "write text or json"),
+            ("init-store = \"yes please\"", "write true or false"),
+            ("accept-unsafe-store = 2", "write true or false"),
+            (
+                "durability = \"fsync\"",
+                "write replicated, replicated-strict or local",
+            ),
+            ("store = \"holdfast-data\"", "write embedded, or an address"),
+            (
+                "store = \"redis-clutser://h:1\"",
+                "did you mean redis-cluster://?",
+            ),
             (
                 "listen = \"[::]:1\"\nhttp-listen = \"[::]:1\"",
                 "both [::]:1",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::list::{ALL, CONFIG, environment_name};
+use super::list::{ALL, CONFIG, Kind, environment_name};
 
 /// How to write the page anew.
 #[cfg(test)]
@@ -17,6 +17,9 @@ A setting has one name: `drain-grace` is the flag `--drain-grace`, the key
 `drain-grace` in a TOML file, and `HOLDFAST_DRAIN_GRACE` in the environment. The
 flag counts before the environment, that before the file, that before the default.
 The file is named by `--config FILE` or `HOLDFAST_CONFIG`; there is no other one.
+
+What is `true` or `false` is as a flag its name alone, as in `--init-store`. A
+password is no flag: others can see the arguments of a process.
 
 Names that do not exist are refused, in the environment too if they begin with
 `HOLDFAST_`, but for those that Kubernetes sets for services
@@ -34,8 +37,13 @@ pub(super) fn markdown() -> String {
         // Writing to a string cannot fail.
         writeln!(
             page,
-            "| `{}` | `{}` | {} | {} | {} |",
+            "| `{}`{} | `{}` | {} | {} | {} |",
             setting.name,
+            if setting.kind == Kind::Secret {
+                " (no flag)"
+            } else {
+                ""
+            },
             setting.environment_name(),
             setting.form,
             setting.default.says(),

@@ -35,15 +35,12 @@ pub(crate) fn run(
         .transpose()?;
     let shutdown = signals::watch()
         .map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))?;
-    let data_dir = settings.data_dir.display().to_string();
+    let place = Place::of(&settings.store);
     let http_addr = http.as_ref().and_then(address);
-    let ready = move |addr| announce(printer, addr, http_addr, &data_dir);
+    let ready = move |addr| announce(printer, addr, http_addr, &place);
     let config = Config {
         server_id: settings.server_id,
-        store: StoreConfig::Embedded {
-            dir: settings.data_dir,
-            disk_reserve: settings.disk_reserve,
-        },
+        store: settings.store,
         workers: settings.workers,
         drain_grace: settings.drain_grace,
         drain_deadline: settings.drain_deadline,
@@ -59,30 +56,56 @@ fn address(listener: &TcpListener) -> Option<SocketAddr> {
     listener.local_addr().ok()
 }
 
+/// Where the items are, for those who start a server.
+enum Place {
+    /// In this directory.
+    Dir(String),
+    /// At this address, which names no user and no password.
+    Url(String),
+}
+
+impl Place {
+    fn of(store: &StoreConfig) -> Self {
+        match store {
+            StoreConfig::Embedded { dir, .. } => Self::Dir(dir.display().to_string()),
+            StoreConfig::Redis(options) => Self::Url(options.address.to_string()),
+        }
+    }
+}
+
 /// Says that the server serves. Programs that start one wait for this line.
-fn announce(printer: Printer, addr: SocketAddr, http_addr: Option<SocketAddr>, data_dir: &str) {
+fn announce(printer: Printer, addr: SocketAddr, http_addr: Option<SocketAddr>, place: &Place) {
     // A server whose stdout is closed goes on; the log has what it says.
-    write_line(&announcement(printer.format(), addr, http_addr, data_dir)).ok();
+    write_line(&announcement(printer.format(), addr, http_addr, place)).ok();
 }
 
 fn announcement(
     format: Format,
     addr: SocketAddr,
     http_addr: Option<SocketAddr>,
-    data_dir: &str,
+    place: &Place,
 ) -> String {
     let http = http_addr.map(|addr| format!("http://{addr}"));
     match format {
         Format::Text => {
             let http = http.map_or_else(String::new, |url| format!(", metrics on {url}"));
-            format!("holdfast is listening on http://{addr}{http}, data in {data_dir}")
+            let place = match place {
+                Place::Dir(dir) => format!("data in {dir}"),
+                Place::Url(url) => format!("store {url}"),
+            };
+            format!("holdfast is listening on http://{addr}{http}, {place}")
         }
-        Format::Json => Doc::new()
-            .with("event", "listening")
-            .with("addr", format!("http://{addr}"))
-            .with_set("http_addr", http)
-            .with("data_dir", data_dir)
-            .json(),
+        Format::Json => {
+            let doc = Doc::new()
+                .with("event", "listening")
+                .with("addr", format!("http://{addr}"))
+                .with_set("http_addr", http);
+            match place {
+                Place::Dir(dir) => doc.with("data_dir", dir),
+                Place::Url(url) => doc.with("store", url),
+            }
+            .json()
+        }
     }
 }
 
@@ -94,23 +117,34 @@ mod tests {
     fn the_line_that_programs_wait_for() {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (addr, http) = (at(4_321), Some(at(4_322)));
-        let dir = "./holdfast-data";
+        let dir = Place::Dir("./holdfast-data".to_owned());
         assert_eq!(
-            announcement(Format::Text, addr, http, dir),
+            announcement(Format::Text, addr, http, &dir),
             "holdfast is listening on http://127.0.0.1:4321, metrics on http://127.0.0.1:4322, \
              data in ./holdfast-data"
         );
         assert_eq!(
-            announcement(Format::Text, addr, None, dir),
+            announcement(Format::Text, addr, None, &dir),
             "holdfast is listening on http://127.0.0.1:4321, data in ./holdfast-data"
         );
+        let dir = Place::Dir("/tmp/a b".to_owned());
         assert_eq!(
-            announcement(Format::Json, addr, http, "/tmp/a b"),
+            announcement(Format::Json, addr, http, &dir),
             r#"{"event":"listening","addr":"http://127.0.0.1:4321","http_addr":"http://127.0.0.1:4322","data_dir":"/tmp/a b"}"#
         );
         assert_eq!(
-            announcement(Format::Json, addr, None, "/tmp/a b"),
+            announcement(Format::Json, addr, None, &dir),
             r#"{"event":"listening","addr":"http://127.0.0.1:4321","data_dir":"/tmp/a b"}"#
+        );
+        let url = Place::Url("redis-cluster://a:1,b:2".to_owned());
+        assert_eq!(
+            announcement(Format::Text, addr, http, &url),
+            "holdfast is listening on http://127.0.0.1:4321, metrics on http://127.0.0.1:4322, \
+             store redis-cluster://a:1,b:2"
+        );
+        assert_eq!(
+            announcement(Format::Json, addr, None, &url),
+            r#"{"event":"listening","addr":"http://127.0.0.1:4321","store":"redis-cluster://a:1,b:2"}"#
         );
     }
 }
