@@ -17,6 +17,7 @@
 //! - `fence`: what is remembered so that a loss is noticed; `clocks`: what time
 //!   it is; `survey`: what nodes tell of themselves; `topology`: who serves what.
 //! - `open`, `checks`: reaching a store, and whether it is fit to be one.
+//! - [`yardstick`]: what a node spends, and the naive way beside it.
 //!
 //! fred is known to this folder alone.
 
@@ -40,6 +41,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod topology;
+pub mod yardstick;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
