@@ -78,6 +78,7 @@ mod document;
 mod environment;
 mod exit;
 mod failure;
+mod figures;
 mod manual;
 mod nearest;
 mod printer;

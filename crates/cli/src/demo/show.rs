@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::log::{Log, Told};
 use super::server::Work;
 use super::verdict::Verdict;
+use crate::figures::{count, ms};
 
 /// How often the bar is drawn, and how often a line is written.
 pub(super) const BAR_EVERY: Duration = Duration::from_millis(100);
@@ -117,38 +118,4 @@ pub(super) fn verdict_text(verdict: &Verdict, log: &Log, work: Work, audit: &str
         text.push_str(failure);
     }
     text.trim_end().to_owned()
-}
-
-/// A number with thousands set apart.
-fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1_000.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::count;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (n, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
-            assert_eq!(count(n), text);
-        }
-    }
 }
