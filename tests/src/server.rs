@@ -195,6 +195,11 @@ impl Server {
         fs::read_to_string(&self.log).expect("its log")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its memory.
     pub fn memory(&self) -> Memory {
         let path = format!("/proc/{}/status", self.child.id());

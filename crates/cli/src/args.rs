@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::bench::{self, BenchArgs};
 use crate::commands::Remote;
 use crate::config::{ConfigCommand, Flags};
 use crate::demo::DemoArgs;
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     Config(ConfigCommand),
     /// Run a whole sale on this machine, with a real server, and judge it
     Demo(DemoArgs),
+    #[command(long_about = bench::ABOUT)]
+    /// Measure servers under load, and check what they answer
+    Bench(BenchArgs),
     #[command(flatten)]
     Remote(Remote),
     /// Print what makes a shell complete this command
@@ -128,6 +132,8 @@ mod tests {
             "holdfast extend sneaker.AE --for 5m",
             "holdfast health store",
             "holdfast serve --config h.toml --listen 127.0.0.1:0 --workers 2",
+            "holdfast bench --mode batch --requests 500 --duplicates 10 --addr http://a:1,http://b:2",
+            "holdfast bench --pid redis=1,2 --store-stats redis://a:1,b:2 --compare naive-lua",
             "holdfast config check --config h.toml --drain-grace 5s",
             "holdfast config print --output json",
         ] {
@@ -153,6 +159,15 @@ mod tests {
                 "--accept-loss",
             ),
             ("holdfast completions tcsh", "SHELL"),
+            ("holdfast bench --item sneaker --stock 5", "cannot be used"),
+            (
+                "holdfast bench --requests 5 --duration 5s",
+                "cannot be used",
+            ),
+            ("holdfast bench --compare naive-lua", "--store-stats"),
+            ("holdfast bench --pid redis=x", "no process id"),
+            ("holdfast bench --duplicates 101", "0..=100"),
+            ("holdfast bench --warm-up 1", "needs a unit"),
             ("holdfast item update sneaker --reset stock", "sale-end"),
             ("holdfast confirm --item sneaker", "--buyer"),
             (

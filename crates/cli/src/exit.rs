@@ -22,7 +22,7 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
   1  refused by a decision: sold out, limit reached, expired, not found, ...;
-     an audit that found a violation; a question answered with no
+     an audit or a bench that found a violation; a question answered with no
   2  wrong usage: unknown flag, environment name or setting, invalid value, port
      in use; a question that nobody is there to answer
   3  the service could not be reached or could not decide; an audit without a

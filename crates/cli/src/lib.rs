@@ -36,6 +36,7 @@
 //! | `status`, `health` | the reply |
 //! | `stripes list` | `{"stripes": [...]}` |
 //! | `stripes release` | `stripe`, `surplus_units` |
+//! | `bench` | the figures; their names are in `holdfast bench --help` |
 //! | `config check` | `{"ok": true}` |
 //! | `config print` | `{"settings": [{"name", "value", "origin", "set_by"}]}` |
 //! | `serve` | `{"event": "listening", "addr": "http://...", "data_dir": "..."}` once it serves; `store` in place of `data_dir` where that is a Redis |
@@ -67,9 +68,11 @@
 //! [`args`] is the grammar, [`manual`] the ends of its help, [`config`] the
 //! settings of a server, [`commands`] what the commands do to a server,
 //! [`describe`] what is said about each message, [`document`] how that looks as
-//! text and as JSON, [`serve`] the server's process, [`demo`] the demo.
+//! text and as JSON, [`serve`] the server's process, [`demo`] the demo, [`bench`]
+//! the load generator.
 
 mod args;
+mod bench;
 mod commands;
 mod config;
 mod demo;
@@ -157,6 +160,7 @@ fn dispatch(command: Command, environment: &Environment, printer: Printer) -> Ex
     let result = match command {
         Command::Serve(flags) => serve::run(&flags, environment, printer),
         Command::Config(command) => config::run(&command, environment, printer),
+        Command::Bench(args) => bench::run(&args, printer),
         Command::Demo(args) => return demo::run(&args, printer.format()),
         Command::Remote(command) => commands::run(command, printer),
         Command::Completions { shell } => completions(shell),

@@ -32,6 +32,15 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &["holdfast demo", "holdfast demo --units 100 --buyers 2000"],
     ),
     (
+        "bench",
+        &[
+            "holdfast bench",
+            "holdfast bench --mode batch --callers 16 --items 10 --requests 1000000",
+            "holdfast bench --addr http://10.0.0.7:50051,http://10.0.0.8:50051 --duplicates 10 --stock 10000",
+            "holdfast bench --pid server=456 --store-stats redis://127.0.0.1:6379 --compare naive-lua",
+        ],
+    ),
+    (
         "completions",
         &["holdfast completions bash > /etc/bash_completion.d/holdfast"],
     ),
