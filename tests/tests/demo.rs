@@ -71,3 +71,18 @@ async fn draws_a_bar_on_a_terminal() {
     );
     assert!(ended.stdout.contains('\x1b'), "no bar: {}", ended.stdout);
 }
+
+#[tokio::test]
+async fn says_in_one_sentence_why_a_store_cannot_be_used() {
+    // Nobody listens there, but whoever may do so is no Redis.
+    let unheard = "redis://127.0.0.1:1";
+    let ended = holdfast!().run(&["demo", "--store", unheard]).await;
+    assert_eq!(ended.code, Some(3), "{ended:#?}");
+    let sentence = ended.sentence();
+    for part in [unheard, "--store"] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    let wrong = holdfast!().run(&["demo", "--store", "rdis://h"]).await;
+    assert_eq!(wrong.code, Some(2), "{wrong:#?}");
+    assert!(wrong.sentence().contains("redis://?"), "{wrong:#?}");
+}

@@ -161,7 +161,7 @@ fn dispatch(command: Command, environment: &Environment, printer: Printer) -> Ex
         Command::Serve(flags) => serve::run(&flags, environment, printer),
         Command::Config(command) => config::run(&command, environment, printer),
         Command::Bench(args) => bench::run(&args, printer),
-        Command::Demo(args) => return demo::run(&args, printer.format()),
+        Command::Demo(args) => return demo::run(&args, environment, printer.format()),
         Command::Remote(command) => commands::run(command, printer),
         Command::Completions { shell } => completions(shell),
     };

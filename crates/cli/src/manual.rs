@@ -29,7 +29,11 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "demo",
-        &["holdfast demo", "holdfast demo --units 100 --buyers 2000"],
+        &[
+            "holdfast demo",
+            "holdfast demo --units 100 --buyers 2000",
+            "holdfast demo --store redis-cluster://127.0.0.1:7000",
+        ],
     ),
     (
         "bench",

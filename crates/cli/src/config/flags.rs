@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::parser::MatchesError;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use super::list::{ALL, CONFIG, Kind, Setting, environment_name};
+use super::list::{ALL, CONFIG, HOW_TO_REACH, Kind, STORE, Setting, environment_name};
 
 /// What the command line says about settings: strings, to be understood when
 /// all layers are there.
@@ -73,6 +73,38 @@ impl Args for Flags {
         command
             .arg(file)
             .args(ALL.iter().map(|setting| flag(setting)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The flags that say which store, for a command that runs servers of its own:
+/// a store is only named at the call, not in an environment that is meant for
+/// other servers; how to reach it may be said there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreFlags(pub(super) Flags);
+
+impl FromArgMatches for StoreFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Flags::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for StoreFlags {
+    fn augment_args(command: Command) -> Command {
+        let store = flag(&STORE).help(
+            "A store in Redis to work on, made if it is not there: \
+             redis-cluster://HOST:PORT,HOST:PORT, or redis://HOST:PORT for one server alone \
+             [default: one of its own]",
+        );
+        let how = HOW_TO_REACH.iter().map(|setting| flag(setting));
+        command.arg(store).args(how)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -179,5 +211,17 @@ mod tests {
             let error = flags(line).unwrap_err();
             assert!(!error.contains("hunter2"), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn a_command_with_servers_of_its_own_has_few_of_the_flags() {
+        let grammar = StoreFlags::augment_args(Command::new("holdfast"));
+        let parse = |line: &str| grammar.clone().try_get_matches_from(line.split(' '));
+        let matches = parse("holdfast --store redis://h --durability local").unwrap();
+        let flags = StoreFlags::from_arg_matches(&matches).unwrap().0;
+        assert_eq!(flags.get(&STORE), Some("redis://h"));
+        assert!(parse("holdfast --data-dir x").is_err());
+        let matches = parse("holdfast --store-password x").unwrap();
+        assert!(StoreFlags::from_arg_matches(&matches).is_err());
     }
 }

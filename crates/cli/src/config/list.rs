@@ -340,6 +340,18 @@ pub(crate) const OF_REDIS: &[&Setting] = &[
     &STORE_CLIENT_KEY,
 ];
 
+/// How to work with a store in Redis that exists.
+pub(crate) const HOW_TO_REACH: &[&Setting] = &[
+    &DURABILITY,
+    &ACCEPT_UNSAFE_STORE,
+    &STORE_USERNAME,
+    &STORE_PASSWORD,
+    &STORE_PASSWORD_FILE,
+    &STORE_CA,
+    &STORE_CLIENT_CERT,
+    &STORE_CLIENT_KEY,
+];
+
 /// What is only said of a store that is reached over TLS.
 pub(crate) const OF_TLS: &[&Setting] = &[&STORE_CA, &STORE_CLIENT_CERT, &STORE_CLIENT_KEY];
 

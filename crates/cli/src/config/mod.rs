@@ -27,9 +27,10 @@ use crate::failure::Failure;
 use crate::time::parse_duration;
 
 pub(crate) use command::{ConfigCommand, run};
-pub(crate) use flags::Flags;
+pub(crate) use flags::{Flags, StoreFlags};
 pub(crate) use layers::Layers;
 pub(crate) use list::{PREFIX, environment_name, environment_names, is_ours};
+pub(crate) use store::{NamedStore, named as named_store};
 
 /// The settings of a server, all of them valid.
 #[derive(Debug)]

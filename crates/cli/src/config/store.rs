@@ -8,9 +8,12 @@ use std::path::PathBuf;
 use server::StoreConfig;
 use server::redis::{Acknowledge, Address, Credentials, InvalidAddress, Options, TlsFiles};
 
+use super::file::File;
+use super::flags::StoreFlags;
 use super::layers::{Layers, Origin, Value};
 use super::list::{self, Setting};
 use super::secret::{parse_file, read_secret, readable};
+use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::size::parse_size;
 
@@ -45,6 +48,39 @@ pub(super) fn read(layers: &Layers<'_>) -> Result<StoreConfig, Failure> {
             said.options(layers, address).map(StoreConfig::Redis)
         }
     }
+}
+
+/// A store in Redis for servers that a command starts.
+pub(crate) struct NamedStore {
+    /// What `store` is to be.
+    pub(crate) address: Address,
+    /// The other settings, for the environment: a password may be among them.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// The store that these flags name, valid like a server's own; `None`, the
+/// servers' own. How to reach it is taken from the environment, too.
+pub(crate) fn named(
+    StoreFlags(flags): &StoreFlags,
+    environment: &Environment,
+) -> Result<Option<NamedStore>, Failure> {
+    let nothing = Environment::default();
+    let environment = match flags.get(&list::STORE) {
+        Some(_) => environment,
+        None => &nothing,
+    };
+    let layers = Layers::with_file(flags, environment, File::default());
+    let StoreConfig::Redis(Options { address, .. }) = read(&layers)? else {
+        return Ok(None);
+    };
+    let mut variables = Vec::new();
+    for setting in list::HOW_TO_REACH {
+        let value = layers.value(setting)?;
+        if value.origin != Origin::Default {
+            variables.push((setting.environment_name(), value.text));
+        }
+    }
+    Ok(Some(NamedStore { address, variables }))
 }
 
 /// Two stores on one command line are a mistake. Elsewhere a directory is what

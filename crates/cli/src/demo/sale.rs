@@ -9,8 +9,9 @@ use std::time::Duration;
 use client::{Client, Error, Ids, Target, new_request_id};
 use proto::v1::{
     AuditItemRequest, AuditItemResponse, AuditLevel, CancelRequest, ConfirmRequest,
-    CreateItemRequest, GetReservationRequest, GetStockRequest, Item, Reservation, ReservationKey,
-    ReservationState, ReserveOutcome, ReserveResponse, StockConsistency,
+    CreateItemRequest, DeleteItemRequest, GetReservationRequest, GetStockRequest, Item,
+    Reservation, ReservationKey, ReservationState, ReserveOutcome, ReserveResponse,
+    StockConsistency,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use tokio::time::Instant;
 use super::log::{Log, Told};
 use super::plan::{Buyer, HOLD_TTL, LIMIT, Then};
 
-const ITEM: &str = "demo-sneaker";
 /// How soon a buyer who was told that held units may come back asks again.
 const COME_BACK: Duration = Duration::from_millis(700);
 /// Reads at a time after the sale.
@@ -26,6 +26,8 @@ const READS: usize = 64;
 
 /// A sale and what its callers know.
 pub(super) struct Sale {
+    /// Its name is new: on a store that was there before, so may be sales.
+    item: String,
     clients: Vec<Client>,
     log: Mutex<Log>,
     done: AtomicU64,
@@ -34,10 +36,16 @@ pub(super) struct Sale {
 impl Sale {
     pub(super) fn new(clients: Vec<Client>, log: Log) -> Self {
         Self {
+            item: format!("demo-sneaker-{:08x}", rand::random::<u32>()),
             clients,
             log: Mutex::new(log),
             done: AtomicU64::new(0),
         }
+    }
+
+    /// The id of what is sold.
+    pub(super) fn item(&self) -> &str {
+        &self.item
     }
 
     /// What callers were told so far.
@@ -53,7 +61,7 @@ impl Sale {
     /// Puts the units on sale.
     pub(super) async fn open(&self, units: u64, shards: u32) -> Result<(), Error> {
         let item = Item {
-            item_id: ITEM.to_owned(),
+            item_id: self.item.clone(),
             display_name: "Demo sneaker".to_owned(),
             hold_ttl: prost_types::Duration::try_from(HOLD_TTL).ok(),
             shard_count: shards,
@@ -66,6 +74,15 @@ impl Sale {
             request_id: new_request_id(),
         };
         self.client(0).create_item(request).await.map(drop)
+    }
+
+    /// Takes the item away again, with all its records.
+    pub(super) async fn clear_away(&self) -> Result<(), Error> {
+        let request = DeleteItemRequest {
+            item_id: self.item.clone(),
+            ..DeleteItemRequest::default()
+        };
+        self.client(0).delete_item(request).await.map(drop)
     }
 
     /// Sends the buyers; each ends by itself.
@@ -87,13 +104,12 @@ impl Sale {
 
     /// One buyer's visit.
     async fn attend(&self, n: usize, buyer: &Buyer) -> Result<(), Error> {
-        let client = self.client(n);
         let mut quantity = buyer.quantity;
         let mut then = buyer.then;
         loop {
-            let reply = self.press_button(client, buyer, quantity).await?;
+            let reply = self.press_button(n, buyer, quantity).await?;
             if let Some(reservation) = &reply.reservation {
-                return self.decide(client, buyer, reservation, then).await;
+                return self.decide(n, buyer, reservation, then).await;
             }
             match reply.outcome() {
                 ReserveOutcome::NotEnough if quantity > 1 => {
@@ -112,25 +128,27 @@ impl Sale {
         }
     }
 
-    /// A Reserve, or two equal ones at the same time.
+    /// A Reserve, or two equal ones at the same time: over the next connection,
+    /// which is another server's if there are several.
     async fn press_button(
         &self,
-        client: &Client,
+        n: usize,
         buyer: &Buyer,
         quantity: u32,
     ) -> Result<ReserveResponse, Error> {
         let key = ReservationKey {
-            item_id: ITEM.to_owned(),
+            item_id: self.item.clone(),
             buyer_id: buyer.id.clone(),
             request_id: new_request_id(),
         };
+        let (client, next) = (self.client(n), self.client(n + 1));
         if !buyer.presses_twice {
             return self.reserve(client, &key, quantity, Ids::NeverSent).await;
         }
         // Equal requests under way together: none of them is surely the first.
         let (one, other) = tokio::join!(
             self.reserve(client, &key, quantity, Ids::MaybeSent),
-            self.reserve(self.client(1), &key, quantity, Ids::MaybeSent),
+            self.reserve(next, &key, quantity, Ids::MaybeSent),
         );
         let (one, other) = (one?, other?);
         Ok(if one.reservation.is_some() {
@@ -165,11 +183,12 @@ impl Sale {
     /// What the buyer does with the units.
     async fn decide(
         &self,
-        client: &Client,
+        n: usize,
         buyer: &Buyer,
         reservation: &Reservation,
         then: Then,
     ) -> Result<(), Error> {
+        let client = self.client(n);
         let id = reservation.reservation_id.as_str();
         if then == Then::Abandon {
             return Ok(());
@@ -193,7 +212,7 @@ impl Sale {
         }
         if then == Then::PayAndWantMore {
             // Whatever they have, this is more than they may have.
-            let reply = self.press_button(client, buyer, LIMIT).await?;
+            let reply = self.press_button(n, buyer, LIMIT).await?;
             if let Some(more) = reply.reservation {
                 confirm(client, &more.reservation_id).await?;
                 self.log().told(&more.reservation_id, Told::Confirmed);
@@ -205,7 +224,7 @@ impl Sale {
     /// Units that are still held: abandoned ones, until they expire.
     pub(super) async fn held(&self) -> Result<i64, Error> {
         let request = GetStockRequest {
-            item_id: ITEM.to_owned(),
+            item_id: self.item.clone(),
             consistency: StockConsistency::Strong.into(),
             ..GetStockRequest::default()
         };
@@ -216,7 +235,7 @@ impl Sale {
     /// Audits every record.
     pub(super) async fn audit(&self) -> Result<AuditItemResponse, Error> {
         let request = AuditItemRequest {
-            item_id: ITEM.to_owned(),
+            item_id: self.item.clone(),
             level: AuditLevel::Records.into(),
         };
         self.client(0).audit_item(request).await

@@ -80,6 +80,12 @@ impl Show {
     }
 }
 
+/// A line of somebody else's, who does not know the bar.
+#[expect(clippy::print_stderr, reason = "the demo talks to whoever started it")]
+pub(super) fn say_aside(line: &str) {
+    eprintln!("{line}");
+}
+
 /// The verdict, for people.
 pub(super) fn verdict_text(verdict: &Verdict, log: &Log, work: Work, audit: &str) -> String {
     let row = |name: &str, value: &str| format!("  {name:<26}{value:>12}\n");

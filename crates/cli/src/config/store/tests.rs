@@ -1,9 +1,7 @@
 use std::fs;
 
-use super::super::file::File;
 use super::*;
 use crate::config::Flags;
-use crate::environment::Environment;
 
 type Given<'a> = &'a [(&'static str, &'a str)];
 
@@ -232,6 +230,32 @@ fn a_wrong_address_is_told_without_its_password() {
         refused(&[], &[("HOLDFAST_STORE", address)], "", &parts);
         refused(&[], &[], &format!("store = {address:?}"), &parts);
     }
+}
+
+#[test]
+fn a_command_names_a_store_by_its_flags_only() {
+    let named = |flags: Given<'_>, names: Given<'_>| {
+        let flags = StoreFlags(Flags::of(flags));
+        named(&flags, &Environment::of(names)).map_err(|failure| failure.to_string())
+    };
+    let names = [
+        ("HOLDFAST_STORE", "redis://production"),
+        ("HOLDFAST_STORE_PASSWORD", "hunter2"),
+        ("HOLDFAST_DATA_DIR", "/x"),
+    ];
+    assert!(named(&[], &names).unwrap().is_none());
+    assert!(named(&[("store", "embedded")], &[]).unwrap().is_none());
+    let error = named(&[("durability", "local")], &names).err().unwrap();
+    assert!(error.contains("the embedded one"), "{error}");
+    let flags = [("store", "redis-cluster://a,b:7"), ("durability", "local")];
+    let store = named(&flags, &names).unwrap().unwrap();
+    assert_eq!(store.address.to_string(), "redis-cluster://a:6379,b:7");
+    let expected = [
+        ("HOLDFAST_DURABILITY", "local"),
+        ("HOLDFAST_STORE_PASSWORD", "hunter2"),
+    ];
+    let owned = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    assert_eq!(store.variables, owned);
 }
 
 #[test]
