@@ -80,7 +80,9 @@ while p <= last do
       out[n + 1], out[n + 2] = 'old_settings', shard.version
       n = n + 2
     else
-      local key, record = shard.keys[at], settle(shard, at)
+      local key, record = shard.keys[at], shard.new[at]
+      if record == nil then record = shard.old[at] end
+      if record then record = settle(shard, at) end
       local decided = true
       if record then
         -- A replay wins over everything. What was cancelled before it arrived was

@@ -6,7 +6,7 @@ use super::fixture::{T0, generation, identity, item, request, settings};
 use crate::ids::{ItemId, StripeNo};
 use crate::time::Millis;
 
-pub(super) fn terms(display_name: &str) -> Terms {
+pub(crate) fn terms(display_name: &str) -> Terms {
     Terms {
         settings: settings(),
         display_name: display_name.into(),
@@ -15,7 +15,7 @@ pub(super) fn terms(display_name: &str) -> Terms {
 }
 
 /// As a creator sends it: request `n`, which asks for `n` units.
-pub(super) fn new_entry(name: &ItemId, n: u32) -> NewEntry {
+pub(crate) fn new_entry(name: &ItemId, n: u32) -> NewEntry {
     NewEntry {
         item: name.clone(),
         generation: generation(n.into()),
@@ -38,14 +38,14 @@ pub(super) fn new_entry(name: &ItemId, n: u32) -> NewEntry {
     }
 }
 
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     stripe: Stripe,
     pub now: Millis,
     pub full: bool,
 }
 
 impl Catalog {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             stripe: Stripe::new(identity(), T0),
             now: T0,
@@ -54,7 +54,7 @@ impl Catalog {
     }
 
     /// Asks; says whether something was written.
-    pub(super) fn ask(&mut self, op: CatalogOp) -> (CatalogReply, bool) {
+    pub(crate) fn ask(&mut self, op: CatalogOp) -> (CatalogReply, bool) {
         let stamp = Stamp {
             freeze_id: 7,
             now: self.now,
@@ -76,7 +76,7 @@ impl Catalog {
     }
 
     /// Asks, and expects the entry.
-    pub(super) fn entry(&mut self, op: CatalogOp) -> (Entry, bool) {
+    pub(crate) fn entry(&mut self, op: CatalogOp) -> (Entry, bool) {
         match self.ask(op) {
             (CatalogReply::Entry(entry), written) => (*entry, written),
             other => panic!("no entry: {other:?}"),
@@ -84,18 +84,18 @@ impl Catalog {
     }
 }
 
-pub(super) fn create(new: &NewEntry) -> CatalogOp {
+pub(crate) fn create(new: &NewEntry) -> CatalogOp {
     CatalogOp::BeginCreate(Box::new(new.clone()))
 }
 
-pub(super) fn finish_create(new: &NewEntry) -> CatalogOp {
+pub(crate) fn finish_create(new: &NewEntry) -> CatalogOp {
     CatalogOp::FinishCreate {
         item: new.item.clone(),
         generation: new.generation,
     }
 }
 
-pub(super) fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
+pub(crate) fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
     CatalogOp::Update {
         item: new.item.clone(),
         generation: new.generation,
@@ -104,7 +104,7 @@ pub(super) fn update(new: &NewEntry, expected: u64, name: &str) -> CatalogOp {
     }
 }
 
-pub(super) fn finish_update(new: &NewEntry, version: u64) -> CatalogOp {
+pub(crate) fn finish_update(new: &NewEntry, version: u64) -> CatalogOp {
     CatalogOp::FinishUpdate {
         item: new.item.clone(),
         generation: new.generation,

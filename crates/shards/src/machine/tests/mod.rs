@@ -30,7 +30,7 @@ macro_rules! ensure {
 pub(crate) use ensure;
 
 mod batch;
-mod catalog;
+pub(crate) mod catalog;
 pub(crate) mod catalog_history;
 mod checks;
 mod claims;

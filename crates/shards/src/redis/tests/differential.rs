@@ -3,14 +3,15 @@
 //! to Redis at once, and answers and state are compared.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::mem::{Discriminant, discriminant};
 
 use super::dump::{self, OfStripe};
 use super::guard::{STRIPE, call};
 use super::server::{Redis, Server};
 use crate::ids::ShardKey;
-use crate::machine::tests::catalog_history::CatalogAsk;
+use crate::machine::tests::catalog_history::{CatalogAsk, outcome_of};
 use crate::machine::tests::draw::{lend_after_a_loss, step};
 use crate::machine::tests::ensure;
 use crate::machine::tests::fixture::{buyer, identity};
@@ -65,17 +66,32 @@ impl Case for Batches {
     }
 }
 
+/// What histories mostly consist of, in percent; the rest is asked of shards.
+#[derive(Clone, Copy)]
+struct Mix {
+    ends: u32,
+    catalog: u32,
+    whole: u32,
+    freezes: bool,
+}
+
 impl Batches {
-    fn small(rng: &mut Rng) -> Self {
+    fn small(rng: &mut Rng, mix: Mix) -> Self {
         let History { places, .. } = History::small(rng);
-        // Most are never frozen: not much happens after that.
-        let freezes = rng.chance(25);
+        let Mix {
+            ends,
+            catalog,
+            whole,
+            freezes,
+        } = mix;
         let steps = (0..rng.between(40, 120))
             .map(|_| match rng.below(100) {
-                0..12 => Part::End,
-                12..20 => Part::Catalog(CatalogAsk::draw(rng)),
-                20..25 => Part::Whole(Whole::draw(rng, freezes, places.len())),
-                25 if freezes => Part::Step(lend_after_a_loss(rng, places.len())),
+                at if at < ends => Part::End,
+                at if at < ends + catalog => Part::Catalog(CatalogAsk::draw(rng)),
+                at if at < ends + catalog + whole => {
+                    Part::Whole(Whole::draw(rng, freezes, places.len()))
+                }
+                99 if freezes => Part::Step(lend_after_a_loss(rng, places.len())),
                 _ => Part::Step(step(rng, places.len())),
             })
             .collect();
@@ -323,34 +339,171 @@ fn normal(answer: &mut Answer) {
     }
 }
 
-/// Random histories of a run, those with crowds included: 10,000, and of a long
-/// run (whose factor is 20) 1,000,000.
-fn differ(name: &str, cases: u32, draw: impl Fn(&mut Rng) -> Batches) {
-    let long = std::env::var_os("HOLDFAST_TEST_LONG").is_some();
+/// Which operations were asked, and what was answered to them.
+#[derive(Default)]
+struct Answers {
+    met: HashSet<(Discriminant<ShardOp>, Discriminant<ShardReply>)>,
+    names: BTreeSet<String>,
+}
+
+fn first_word(value: &impl fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    text.split([' ', '(', '{'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+impl Answers {
+    fn note(&mut self, told: &Told) {
+        for batch in &told.batches {
+            for (op, reply) in batch.ops.iter().zip(&batch.replies) {
+                let is_new = match (op, reply) {
+                    (Op::Shard(_, op), Reply::Shard(reply)) => {
+                        self.met.insert((discriminant(op), discriminant(reply)))
+                    }
+                    _ => true,
+                };
+                if is_new {
+                    self.names.insert(match (op, reply) {
+                        (Op::Shard(_, op), Reply::Shard(reply)) => {
+                            format!("{} {}", first_word(op), first_word(reply))
+                        }
+                        _ => outcome_of(op, reply, false),
+                    });
+                }
+            }
+        }
+    }
+
+    /// What never happens was not compared.
+    #[track_caller]
+    fn must_have(&self, answers: &str) {
+        let missed: Vec<_> = answers
+            .split(", ")
+            .filter(|answer| !self.names.iter().any(|name| name.contains(answer)))
+            .collect();
+        assert!(
+            missed.is_empty(),
+            "never answered: {missed:?}\n{:?}",
+            self.names
+        );
+    }
+}
+
+/// With `HOLDFAST_TEST_LONG`, and `HOLDFAST_TEST_CASES=20` as `tests/run --long`
+/// has it, all tests together compare a million histories; else ten thousand.
+fn differ(name: &str, cases: u32, draw: impl Fn(&mut Rng) -> Batches) -> Answers {
+    let long = std::env::var_os("HOLDFAST_TEST_LONG").is_some_and(|value| !value.is_empty());
     let cases = if long { 5 * cases } else { cases };
     let server = Server::start();
     let redis = RefCell::new(server.connect());
+    let answers = RefCell::new(Answers::default());
     for_cases(name, cases, draw, |case| {
-        Told::of(case).check(&mut redis.borrow_mut())
+        let told = Told::of(case);
+        answers.borrow_mut().note(&told);
+        told.check(&mut redis.borrow_mut())
+    });
+    answers.into_inner()
+}
+
+#[test]
+fn the_script_is_the_machine_operation_by_operation() {
+    let mix = Mix {
+        ends: 60,
+        catalog: 0,
+        whole: 1,
+        freezes: false,
+    };
+    let draw = |rng: &mut Rng| Batches::small(rng, mix);
+    let answers = differ("single operations in Redis", 2_000, draw);
+    answers.must_have(
+        "Reserve Granted, Reserve Ended, Reserve Reused, Reserve OldSettings, \
+         Reserve NotSelling, Reserve TooMany, Reserve OverLimit, Reserve Short, Reserve Full, \
+         Reserve Missing, Confirm Done, Confirm WrongState, Confirm Short, Confirm OldSettings, \
+         Confirm NotSelling, Confirm NotFound, Cancel Done, Cancel WrongState, Cancel Full",
+    );
+}
+
+#[test]
+fn the_script_is_the_machine_in_batches() {
+    let mix = Mix {
+        ends: 8,
+        catalog: 2,
+        whole: 4,
+        freezes: false,
+    };
+    let draw = |rng: &mut Rng| Batches::small(rng, mix);
+    let answers = differ("batches in Redis", 3_000, draw);
+    answers.must_have(
+        "Return Done, Return Reused, Return ReturnTooLarge, Extend Done, Extend HoldTooLong, \
+         Extend WrongState, Lookup Done, Change Changed, Change Reused, Change Short, \
+         Change TotalMismatch, Change TotalTooLarge, Change Full, Change Missing, \
+         Change NotSelling, Change OldSettings, Look Read, Claim Claimed, Unclaim Unclaimed, \
+         Lend Lent, Lend ClaimedByOlder, Credit Credited, Expire Swept, Purge Swept, \
+         Inspect Inspected, List Listed, Explain Explained, Configure Configured, \
+         Create Created, Delete Deleted, Accept Accepted, Reconcile Reconciled",
+    );
+}
+
+/// Crowds of one stamp, and batches as long as they may be.
+#[test]
+fn the_script_is_the_machine_in_long_batches() {
+    let mix = Mix {
+        ends: 0,
+        catalog: 1,
+        whole: 2,
+        freezes: false,
+    };
+    differ("long batches in Redis", 1_000, |rng| {
+        let mut history = Batches::small(rng, mix);
+        // The clock and the store's fill end a batch: few of them.
+        let mut kept = rng.below(6);
+        history.steps.retain(|part| {
+            let ends = matches!(part, Part::Step(Step::Tick(_) | Step::Full(_)));
+            kept += u32::from(ends);
+            !ends || kept.is_multiple_of(6)
+        });
+        history
     });
 }
 
 #[test]
-fn the_script_is_the_machine_on_small_histories() {
-    differ("small histories in Redis", 4_900, Batches::small);
+fn the_script_is_the_machine_while_stripes_freeze_and_are_released() {
+    let mix = Mix {
+        ends: 15,
+        catalog: 5,
+        whole: 15,
+        freezes: true,
+    };
+    let draw = |rng: &mut Rng| Batches::small(rng, mix);
+    let answers = differ("freezes in Redis", 2_000, draw);
+    answers.must_have(
+        "Lend Frozen, Reserve Frozen, BeginCreate Frozen, Release Stripe, Freeze Stripe, \
+         Entries Page, Configure Configured, Reconcile Reconciled, Accept Accepted",
+    );
 }
 
 #[test]
-fn the_script_is_the_machine_on_other_small_histories() {
-    // Another place in the row of seeds, so that both cores have work.
-    let other = |rng: &mut Rng| {
-        let seed = u64::from(rng.below(u32::MAX)) << 32 | u64::from(rng.below(u32::MAX));
-        Batches::small(&mut Rng::new(seed))
+fn the_script_is_the_machine_in_its_catalog() {
+    let mix = Mix {
+        ends: 10,
+        catalog: 60,
+        whole: 10,
+        freezes: false,
     };
-    differ("other small histories in Redis", 4_900, other);
+    let draw = |rng: &mut Rng| Batches::small(rng, mix);
+    let answers = differ("catalogs in Redis", 2_000, draw);
+    answers.must_have(
+        "BeginCreate Entry, BeginCreate Exists, BeginCreate Full, FinishCreate Entry, \
+         FinishCreate NotFound, Update Entry, Update VersionMismatch, FinishUpdate Entry, \
+         BeginDelete Entry, BeginDelete VersionMismatch, DecideDelete Entry, \
+         DecideDelete VersionMismatch, FinishDelete NotFound, Get Entry, List Page, Entries Page",
+    );
 }
 
 #[test]
 fn the_script_is_the_machine_where_more_lapses_than_a_batch_gives_back() {
-    differ("crowded histories in Redis", 200, Batches::crowded);
+    let answers = differ("crowded histories in Redis", 60, Batches::crowded);
+    answers.must_have("Look Again, Lend Again, Change Again, Expire Swept");
 }

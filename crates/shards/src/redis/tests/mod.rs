@@ -1,11 +1,14 @@
 //! The script against a real redis-server: against the machine, on random
 //! histories ([`differential`]); and what the machine knows nothing of: who
-//! serves a stripe ([`guard`]). The fence in a small model ([`fence`]).
+//! serves a stripe ([`guard`]), what was lost by hand ([`losses`]), places of a scan
+//! ([`pages`]). The fence in a small model ([`fence`]).
 //!
-//! The first two not with the feature `mutants`: these compare with the machine,
+//! All but the last not with the feature `mutants`: they compare with the machine,
 //! so each rule that is switched off there would be missed here, whatever else
 //! misses it.
 
+#[cfg(not(feature = "mutants"))]
+mod cost;
 #[cfg(not(feature = "mutants"))]
 mod differential;
 #[cfg(not(feature = "mutants"))]
@@ -13,5 +16,9 @@ mod dump;
 mod fence;
 #[cfg(not(feature = "mutants"))]
 mod guard;
+#[cfg(not(feature = "mutants"))]
+mod losses;
+#[cfg(not(feature = "mutants"))]
+mod pages;
 #[cfg(not(feature = "mutants"))]
 mod server;
