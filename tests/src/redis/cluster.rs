@@ -195,6 +195,18 @@ impl Cluster {
     /// Its index is the highest.
     #[track_caller]
     pub fn add_replica(&mut self, master: usize) -> usize {
+        let index = self.begin_replica(master);
+        poll("a cluster with one more replica", || {
+            self.check()?;
+            let known = self.replicas_of(master).contains(&index);
+            known.then_some(()).ok_or("it is not listed".to_owned())
+        });
+        index
+    }
+
+    /// The same, without waiting for the data.
+    #[track_caller]
+    pub fn begin_replica(&mut self, master: usize) -> usize {
         let settings = self.network.place(self.nodes.len(), self.settings.clone());
         let node = settings.start();
         self.ids.push(node.ask(&["CLUSTER", "MYID"]).text());
@@ -204,11 +216,6 @@ impl Cluster {
             meet(other, &self.nodes[index]);
         }
         self.follow(index, master);
-        poll("a cluster with one more replica", || {
-            self.check()?;
-            let known = self.replicas_of(master).contains(&index);
-            known.then_some(()).ok_or("it is not listed".to_owned())
-        });
         index
     }
 
