@@ -91,8 +91,12 @@ rules! {
     UnlistedCount = "unlisted-count",
     /// A list of replicas older than a second acknowledges nothing.
     ListsAreFresh = "lists-are-fresh",
+    /// Where `replicated-strict` is promised, also those that the cluster calls failed.
+    StrictCountsTheFailed = "strict-counts-the-failed",
     /// WAIT's count decides whether it is an acknowledgement.
     WaitDecides = "wait-decides",
+    /// What was sent to a node is never sent again by itself: a connection that breaks is replaced.
+    NothingIsSentTwice = "nothing-is-sent-twice",
     /// An incarnation is run id and replication id.
     IncarnationIsBothIds = "incarnation-is-both-ids",
     /// A script that finds another incarnation does nothing, and only one that was read on a new connection is offered.

@@ -10,14 +10,15 @@ use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use fred::rustls::{ClientConfig, RootCertStore};
 use fred::types::config::{
-    Config, ConnectionConfig, Options as CommandOptions, PerformanceConfig, Server, ServerConfig,
-    TcpConfig, TlsConfig, TlsConnector,
+    Config, ConnectionConfig, Options as CommandOptions, PerformanceConfig, ReconnectPolicy,
+    Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector,
 };
 use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
 
 use super::fault::Fault;
 use super::options::{Credentials, Options, TlsFiles};
 use super::survey::Endpoint;
+use crate::rules::{Rule, holds};
 
 /// Longest wait for a connection, its greeting included.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
@@ -82,11 +83,19 @@ impl Connector {
             tls: self.tls.clone().map(TlsConfig::from),
             ..Config::default()
         };
-        let client = Builder::from_config(config)
+        let mut builder = Builder::from_config(config);
+        let sent_once = holds(Rule::NothingIsSentTwice);
+        if !sent_once {
+            // As the driver would have it.
+            builder.set_policy(ReconnectPolicy::new_constant(0, 1));
+        }
+        let client = builder
             .with_connection_config(|config: &mut ConnectionConfig| {
                 config.connection_timeout = CONNECT_TIME_MAX;
                 config.internal_command_timeout = CONNECT_TIME_MAX;
-                config.max_command_attempts = 1;
+                if sent_once {
+                    config.max_command_attempts = 1;
+                }
                 config.max_redirections = 0;
                 config.disable_cluster_health_check = true;
                 config.tcp = TcpConfig {
@@ -121,11 +130,12 @@ impl Connection {
         time_max: Duration,
     ) -> Vec<Result<Value, Fault>> {
         let count = commands.len();
+        let sent_once = holds(Rule::NothingIsSentTwice);
         let options = CommandOptions {
-            max_attempts: Some(1),
+            max_attempts: sent_once.then_some(1),
             max_redirections: Some(0),
             timeout: Some(time_max),
-            fail_fast: true,
+            fail_fast: sent_once,
             ..CommandOptions::default()
         };
         let sender = self.client.with_options(&options);

@@ -137,7 +137,8 @@ impl Link {
         let mut answers = self.connection.ask(commands, scripts, FLUSH_TIME_MAX).await;
         let counted = if waits { answers.pop() } else { None };
         let acknowledged = if waits {
-            self.is_acknowledged(counted, needed)
+            let age = || read_clock().duration_since(self.survey.at);
+            is_acknowledged(counted, needed, age)
         } else {
             Ok(())
         };
@@ -154,32 +155,33 @@ impl Link {
             acknowledged,
         }
     }
+}
 
-    /// ⚔ Only if at least as many replicas have it as could be elected.
-    fn is_acknowledged(
-        &self,
-        counted: Option<Result<Value, Fault>>,
-        needed: u32,
-    ) -> Result<(), String> {
-        if !holds(Rule::WaitDecides) {
-            return Ok(());
-        }
-        let counted = match counted {
-            Some(Ok(value)) => value.as_u64().unwrap_or(0),
-            Some(Err(fault)) => return Err(fault.to_string()),
-            None => 0,
-        };
-        if counted < u64::from(needed) {
-            return Err(format!(
-                "{counted} of the {needed} replicas needed have it so far"
-            ));
-        }
-        let age = read_clock().duration_since(self.survey.at);
-        if age > SURVEY_AGE_MAX && holds(Rule::ListsAreFresh) {
-            return Err(format!("its list of replicas is {age:?} old"));
-        }
-        Ok(())
+/// ⚔ Only if at least as many replicas have it as could be elected, by a list
+/// that is not old when the answer is there.
+fn is_acknowledged(
+    counted: Option<Result<Value, Fault>>,
+    needed: u32,
+    age: impl FnOnce() -> Duration,
+) -> Result<(), String> {
+    if !holds(Rule::WaitDecides) {
+        return Ok(());
     }
+    let counted = match counted {
+        Some(Ok(value)) => value.as_u64().unwrap_or(0),
+        Some(Err(fault)) => return Err(fault.to_string()),
+        None => 0,
+    };
+    if counted < u64::from(needed) {
+        return Err(format!(
+            "{counted} of the {needed} replicas needed have it so far"
+        ));
+    }
+    let age = age();
+    if age > SURVEY_AGE_MAX && holds(Rule::ListsAreFresh) {
+        return Err(format!("its list of replicas is {age:?} old"));
+    }
+    Ok(())
 }
 
 impl Survey {
@@ -241,4 +243,26 @@ pub(super) fn read_clock() -> Instant {
         reason = "ages of what nodes said, and paces; instants of the store come from its clocks"
     )]
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_wait_counted_decides_by_a_list_that_is_fresh() {
+        let acknowledged = |counted, age_ms| {
+            let counted: Option<Result<i64, Fault>> = counted;
+            let counted = counted.map(|counted| counted.map(Value::from));
+            is_acknowledged(counted, 2, || Duration::from_millis(age_ms))
+        };
+        for counted in [2, 3] {
+            assert_eq!(acknowledged(Some(Ok(counted)), 1_000), Ok(()));
+            assert!(acknowledged(Some(Ok(counted)), 1_001).is_err());
+        }
+        let unblocked = Fault::Unknown("UNBLOCKED force unblock".to_owned());
+        for counted in [None, Some(Ok(1)), Some(Ok(-1)), Some(Err(unblocked))] {
+            assert!(acknowledged(counted, 0).is_err());
+        }
+    }
 }

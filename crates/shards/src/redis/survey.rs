@@ -222,12 +222,14 @@ pub(super) fn required(acknowledge: Acknowledge, info: &Info, nodes: &[Node]) ->
     if acknowledge == Acknowledge::Local {
         return Required::default();
     }
+    let failed_count =
+        acknowledge == Acknowledge::ReplicatedStrict && holds(Rule::StrictCountsTheFailed);
     let me = nodes.iter().find(|node| node.is_myself);
     let listed: Vec<&Endpoint> = match me {
         Some(me) => nodes
             .iter()
             .filter(|node| node.follows.as_ref() == Some(&me.id))
-            .filter(|node| !node.failed || acknowledge == Acknowledge::ReplicatedStrict)
+            .filter(|node| !node.failed || failed_count)
             .map(|node| &node.address)
             .collect(),
         // Alone, it knows those that are attached.
