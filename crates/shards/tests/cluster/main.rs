@@ -11,6 +11,8 @@
 )]
 
 mod failover;
+mod grants;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
+mod split;

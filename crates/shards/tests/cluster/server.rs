@@ -69,12 +69,22 @@ impl Server {
 
     /// A Reserve of one unit by request number `n`, whose buyer is its own.
     pub(crate) async fn reserve(&self, id: &str, n: u32) -> Result<Reserved, Error> {
+        self.reserve_units(id, n, 1).await
+    }
+
+    /// The same of several.
+    pub(crate) async fn reserve_units(
+        &self,
+        id: &str,
+        n: u32,
+        units: u32,
+    ) -> Result<Reserved, Error> {
         let deadline = now() + Duration::from_secs(5);
         let ask = Reserve {
             item: item(id),
             buyer: BuyerId::parse(&format!("buyer-{n}")).unwrap(),
             request: request(n),
-            quantity: Quantity::new(1).unwrap(),
+            quantity: Quantity::new(units).unwrap(),
         };
         self.inventory.reserve(&ask, Some(deadline)).await
     }
