@@ -12,6 +12,7 @@
 
 mod failover;
 mod grants;
+mod oldmaster;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
