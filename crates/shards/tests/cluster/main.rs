@@ -13,6 +13,7 @@
 mod failover;
 mod grants;
 mod oldmaster;
+mod replicas;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
