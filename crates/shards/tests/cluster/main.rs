@@ -18,3 +18,4 @@ mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
 mod split;
+mod unknown;
