@@ -368,8 +368,13 @@ fn port_of(settings: &Settings) -> (u16, Option<Ports>) {
 fn spawn(settings: &Settings, dir: &Path, port: u16) -> Child {
     let data = dir.join("data");
     fs::create_dir_all(&data).expect("a directory");
+    let ports = if settings.tls {
+        format!("port 0\ntls-port {port}")
+    } else {
+        format!("port {port}")
+    };
     let mut text = format!(
-        "bind {}\nport {port}\nunixsocket {}\ndir {}\n",
+        "bind {}\n{ports}\nunixsocket {}\ndir {}\n",
         settings.host,
         dir.join("redis.sock").display(),
         data.display()

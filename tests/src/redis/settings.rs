@@ -21,6 +21,8 @@ pub struct Settings {
     pub(super) host: String,
     /// Where others find it, if that is somewhere else.
     pub(super) announced: Option<String>,
+    /// Whether its port is for TLS.
+    pub(super) tls: bool,
     /// A program and its arguments that become the server in the end.
     pub(super) wrapper: Vec<String>,
 }
@@ -51,6 +53,7 @@ impl Default for Settings {
             port: None,
             host: "127.0.0.1".into(),
             announced: None,
+            tls: false,
             wrapper: Vec::new(),
         }
     }
@@ -85,6 +88,14 @@ impl Settings {
     pub fn clock_ahead(mut self, seconds: i64) -> Self {
         self.clock = Some(seconds);
         self
+    }
+
+    /// Whose port, and whose bus, is for TLS alone; certificates are settings
+    /// like others.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self.set("tls-cluster", "yes")
+            .set("tls-replication", "yes")
     }
 
     /// By another binary.
