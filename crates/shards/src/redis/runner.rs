@@ -355,12 +355,18 @@ impl Runner {
         let mut needs_script = false;
         let mut looks_again = false;
         let mut fenced = false;
+        // Whether any stripe was served; `None`: all that was wrong is mended.
+        let mut serves = None;
         for (part, answer) in parts.into_iter().zip(answers) {
             let stripe = part.stripe;
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(fault) => {
-                    needs_script |= fault == super::fault::Fault::NoScript;
+                    if fault == super::fault::Fault::NoScript {
+                        needs_script = true;
+                    } else {
+                        serves.get_or_insert(false);
+                    }
                     looks_again |= fault.is_about_place();
                     if let super::fault::Fault::WrongType(text) = &fault {
                         self.shared.suspect(stripe, text, false);
@@ -378,6 +384,7 @@ impl Runner {
             };
             match ran {
                 Ok(Ran::Ops { seen, answers }) => {
+                    serves = Some(true);
                     self.answer(part, &seen, answers, &acknowledged);
                 }
                 Ok(Ran::Fenced(seen)) => {
@@ -403,7 +410,10 @@ impl Runner {
         if !back.is_empty() {
             self.lane.put_back(back);
         }
-        self.lane.health().acknowledging = acknowledged.is_ok() && !is_broken;
+        // A node that refuses everything still answers WAIT.
+        if let Some(serves) = serves {
+            self.lane.health().acknowledging = serves && acknowledged.is_ok() && !is_broken;
+        }
         if is_broken {
             self.hang_up("the connection broke, or did not answer in time");
         } else if fenced && holds(Rule::FencedIsReadAnew) {
