@@ -2,6 +2,7 @@
 //! acknowledges. Pure: told what nodes say, tells what is unsafe in sentences
 //! that name the setting.
 
+use super::fault::Fault;
 use super::options::Acknowledge;
 use super::survey::{Endpoint, Info};
 
@@ -17,6 +18,11 @@ pub(super) const SETTINGS: &[&str] = &[
 /// The oldest server that knows what the script needs (its flags).
 const VERSION_MIN: (u32, u32) = (7, 0);
 
+/// Whether it knows no flags of scripts.
+pub(super) fn is_too_old(info: &Info) -> bool {
+    info.redis_version < VERSION_MIN
+}
+
 /// What one master says.
 pub(super) struct Checked<'a> {
     pub endpoint: &'a Endpoint,
@@ -26,13 +32,64 @@ pub(super) struct Checked<'a> {
     pub replicas: u32,
 }
 
+/// What a node refuses for good, until somebody changes it or a setting of ours.
+pub(super) fn refused(endpoint: &Endpoint, fault: &Fault) -> Option<String> {
+    let (Fault::NotDone(text) | Fault::Unknown(text)) = fault else {
+        return None;
+    };
+    let says = |word: &&str| text.contains(*word);
+    let (_, what) = REFUSALS
+        .iter()
+        .find(|(words, _)| words.iter().any(|word| says(word)))?;
+    Some(format!("{endpoint}: {what} (it says: {text})"))
+}
+
+/// What nodes say, and what to do about it.
+const REFUSALS: &[(&[&str], &str)] = &[
+    (
+        &["WRONGPASS", "NOAUTH", "AUTH <password> called without"],
+        "it wants another user or password: set HOLDFAST_STORE_USERNAME, and HOLDFAST_STORE_PASSWORD or --store-password-file",
+    ),
+    (
+        &["NOPERM", "ACL failure", "user executing the script"],
+        "the user may not do what is needed: give it the rights of deploy/redis/users.acl, or set HOLDFAST_STORE_USERNAME",
+    ),
+    (&["cluster support disabled"], NO_CLUSTER),
+    (
+        &["holdfast: this store has the format"],
+        "another version of Holdfast has written it: use one that knows this format",
+    ),
+    (
+        &["InvalidCertificate(UnknownIssuer"],
+        "no authority that is trusted has signed its certificate: name its authority with --store-ca",
+    ),
+    (
+        &["InvalidCertificate(Expired", "InvalidCertificate(NotValidYet"],
+        "its certificate is not valid at this time: give the node another one, or set the clock",
+    ),
+    (
+        &["InvalidCertificate(NotValidForName"],
+        "its certificate is for other names: say one of them in --store, or give the node one for this name",
+    ),
+    (
+        &["InvalidCertificate"],
+        "its certificate cannot be accepted: give the node another one",
+    ),
+    (
+        &["AlertReceived"],
+        "it does not accept this server's certificate: set --store-client-cert and --store-client-key",
+    ),
+];
+
+const NO_CLUSTER: &str =
+    "it is not part of a cluster: say --store redis://HOST:PORT, or set cluster-enabled yes";
+
 /// What makes a start impossible, whatever anybody says.
 pub(super) fn impossible(endpoint: &Endpoint, info: &Info, cluster: bool) -> Option<String> {
-    let what = if info.redis_version < VERSION_MIN {
+    let what = if is_too_old(info) {
         format!("{} is too old: 7.0 or later is needed", info.version)
     } else if cluster && !info.in_cluster {
-        "it is not part of a cluster: say --store redis://HOST:PORT, or set cluster-enabled yes"
-            .to_owned()
+        NO_CLUSTER.to_owned()
     } else if !cluster && info.in_cluster {
         "it is part of a cluster: say --store redis-cluster://HOST:PORT".to_owned()
     } else {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fred::clients::Client;
+use fred::error::ErrorKind;
 use fred::interfaces::ClientLike;
 use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -112,8 +113,17 @@ impl Connector {
         let connected = tokio::time::timeout(2 * CONNECT_TIME_MAX, client.init()).await;
         let task = match connected {
             Ok(Ok(task)) => task,
-            Ok(Err(error)) => return Err(Fault::NotDone(error.details().to_owned())),
-            Err(_) => return Err(Fault::NotDone("it does not answer".to_owned())),
+            Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => {
+                let mut text = readable(error.details());
+                if self.tls.is_none() && error.details().contains("ConnectionReset") {
+                    text += "; perhaps it wants TLS (rediss in place of redis)";
+                }
+                return Err(Fault::NotDone(text));
+            }
+            Ok(Err(_)) | Err(_) if self.tls.is_some() => {
+                return Err(Fault::NotDone("it does not answer over TLS".to_owned()));
+            }
+            Ok(Err(_)) | Err(_) => return Err(Fault::NotDone("it does not answer".to_owned())),
         };
         Ok(Connection { client, task })
     }
@@ -182,10 +192,21 @@ impl Connection {
     }
 }
 
+/// The driver prints the errors of sockets and of TLS as Rust does for programmers.
+fn readable(details: &str) -> String {
+    let quoted = details
+        .strip_prefix("Os {")
+        .and_then(|os| os.split_once("message: \"")?.1.split('"').next());
+    let wrapped = details
+        .strip_prefix("Custom {")
+        .and_then(|custom| custom.split_once("error: ")?.1.strip_suffix(" }"));
+    quoted.or(wrapped).unwrap_or(details).to_owned()
+}
+
 fn tls_connector(files: &TlsFiles) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
     let trusted = match &files.ca {
-        Some(path) => certificates(path)?,
+        Some(path) => certificates(path).map_err(|error| format!("--store-ca {error}"))?,
         None => fred::rustls_native_certs::load_native_certs().certs,
     };
     for certificate in trusted {
@@ -200,12 +221,15 @@ fn tls_connector(files: &TlsFiles) -> Result<TlsConnector, String> {
     let config = match &files.client {
         None => config.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| format!("{}: {error}", key.display()))?;
+            let chain = certificates(certificate)
+                .map_err(|error| format!("--store-client-cert {error}"))?;
+            let secret = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| format!("--store-client-key {}: {error}", key.display()))?;
             config
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("the client certificate cannot be used: {error}"))?
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| {
+                    format!("--store-client-cert and --store-client-key do not fit: {error}")
+                })?
         }
     };
     Ok(config.into())
@@ -218,4 +242,27 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         return Err(format!("{}: there is no certificate in it", path.display()));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_driver_are_told_to_people() {
+        for (details, told) in [
+            (
+                "Os { code: 111, kind: ConnectionRefused, message: \"Connection refused\" }",
+                "Connection refused",
+            ),
+            (
+                "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
+                "InvalidCertificate(UnknownIssuer)",
+            ),
+            ("WRONGPASS invalid", "WRONGPASS invalid"),
+            ("Os {", "Os {"),
+        ] {
+            assert_eq!(readable(details), told);
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fred::types::Value;
 
+use super::checks;
 use super::clocks::Reading;
 use super::connect::{Command, Connection, Connector};
 use super::fault::Fault;
@@ -43,6 +44,8 @@ pub(super) struct Survey {
     pub info: Info,
     /// Empty of a single server.
     pub nodes: Vec<Node>,
+    /// Its cluster serves; a single server does by itself.
+    pub is_served: bool,
     pub required: Required,
     pub clock: Reading,
 }
@@ -71,7 +74,9 @@ impl Link {
             incarnation: survey.info.incarnation,
             survey,
         };
-        if link.survey.info.is_master && !link.survey.info.loading {
+        let info = &link.survey.info;
+        // One that is too old would only say that it cannot read the script.
+        if info.is_master && !info.loading && !checks::is_too_old(info) {
             link.load_script().await?;
         }
         Ok(link)
@@ -117,6 +122,10 @@ impl Link {
             Err("it is a replica now".to_owned())
         } else if info.loading {
             Err("it is loading its data".to_owned())
+        } else if !self.survey.is_served {
+            // Known before it is asked: a refusal would end the connection, and
+            // take the answers beside it along.
+            Err("its cluster is down: CLUSTER INFO says so".to_owned())
         } else if info.incarnation != self.incarnation {
             Err("it is another incarnation now".to_owned())
         } else {
@@ -202,12 +211,15 @@ impl Survey {
         let &[seconds, micros] = &time[..] else {
             return Err(Fault::NotDone("it does not tell the time".to_owned()));
         };
-        let nodes = if info.in_cluster {
-            let command = Command::new("CLUSTER", ["NODES"]);
-            let nodes = connection.ask_one(command, SURVEY_TIME_MAX).await?;
-            parse_nodes(&text(nodes), endpoint)
+        let (nodes, is_served) = if info.in_cluster {
+            let asked = ["NODES", "INFO"].map(|what| Command::new("CLUSTER", [what]));
+            let answers = connection.ask(asked.into(), 0, SURVEY_TIME_MAX).await;
+            let mut answers = answers.into_iter();
+            let mut next = || answers.next().unwrap_or(Ok(Value::Null));
+            let nodes = parse_nodes(&text(next()?), endpoint);
+            (nodes, text(next()?).contains("cluster_state:ok"))
         } else {
-            Vec::new()
+            (Vec::new(), true)
         };
         Ok(Self {
             at,
@@ -218,6 +230,7 @@ impl Survey {
             },
             info,
             nodes,
+            is_served,
         })
     }
 }

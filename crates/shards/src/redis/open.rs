@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::checks::{self, Checked};
 use super::connect::Connector;
@@ -23,13 +25,16 @@ use crate::machine::{Stamp, StoreIdentity};
 use crate::rules::{Rule, holds};
 use crate::time::Millis;
 
-/// Longest wait for any node to answer.
+/// Longest wait for a store that can be opened.
 const REACH_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for the rest once some answer.
 const REACH_REST_TIME_MAX: Duration = Duration::from_secs(3);
 /// What making a guard counts as.
 const FRESH_SEQ: u64 = 1;
 const ATTEMPT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// Nodes that are asked about the cluster at once: few connections, and a big
+/// cluster that hangs is gone through in a few seconds.
+const ASKED_AT_ONCE: usize = 8;
 
 /// A store that was reached and looked at.
 pub(super) struct Opened {
@@ -46,9 +51,10 @@ pub(super) struct Opened {
 
 /// The masters at the time of the start, and their stripes.
 struct Reached {
-    known: Vec<Endpoint>,
     links: BTreeMap<Endpoint, Link>,
     owners: Vec<Option<Endpoint>>,
+    /// What keeps the rest, if these are not all.
+    cause: Option<String>,
 }
 
 /// A guard as it was found.
@@ -57,155 +63,176 @@ struct Found {
     used: bool,
 }
 
-pub(super) async fn open(options: &Options, connector: &Connector) -> Result<Opened, OpenError> {
-    let reached = reach(options, connector).await?;
-    for (endpoint, link) in &reached.links {
-        let cluster = options.address.cluster;
-        if let Some(what) = checks::impossible(endpoint, &link.survey.info, cluster) {
-            return Err(OpenError::Unusable(what));
-        }
-    }
-    let (acknowledge, warnings) = reached.check(options).await?;
-    let (identity, lost) = reached.identity(options, acknowledge).await?;
-    Ok(Opened {
-        identity,
-        acknowledge,
-        warnings,
-        known: reached.known,
-        owners: reached.owners,
-        lost,
-    })
+/// Why an attempt to open a store failed.
+enum Failed {
+    /// Waiting does not mend it.
+    ForGood(OpenError),
+    /// Nobody who matters could be asked.
+    Unreached(String),
+    /// It was reached, and did not go on.
+    Unready(String),
 }
 
-/// Connects to all masters; goes on with some if the others do not answer.
-async fn reach(options: &Options, connector: &Connector) -> Result<Reached, OpenError> {
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        Self::ForGood(error)
+    }
+}
+
+/// Opens it, or says why not; waits for nodes that start or fail over.
+pub(super) async fn open(options: &Options, connector: &Connector) -> Result<Opened, OpenError> {
     let begun = read_clock();
-    let mut seeds: Vec<Endpoint> = options
-        .address
-        .nodes
-        .iter()
-        .map(|(host, port)| Endpoint {
-            host: host.clone(),
-            port: *port,
-        })
-        .collect();
+    let seed = |(host, port): &(String, u16)| Endpoint {
+        host: host.clone(),
+        port: *port,
+    };
+    let mut known: Vec<Endpoint> = options.address.nodes.iter().map(seed).collect();
     loop {
-        let attempt = attempt(options, connector, &mut seeds).await;
-        let passed = read_clock().duration_since(begun);
-        match attempt {
-            Ok(reached) => {
-                let all = reached.owners.iter().all(|owner| {
-                    let link = |owner: &Endpoint| reached.links.contains_key(owner);
-                    owner.as_ref().is_some_and(link)
-                });
-                if all || passed > REACH_REST_TIME_MAX {
-                    return Ok(reached);
-                }
-            }
-            Err(cause) if passed > REACH_TIME_MAX || is_final(&cause) => {
+        let waits_for_all = read_clock().duration_since(begun) < REACH_REST_TIME_MAX;
+        let failed = match attempt(options, connector, &mut known, waits_for_all).await {
+            Ok(opened) => return Ok(opened),
+            Err(failed) => failed,
+        };
+        let is_over = read_clock().duration_since(begun) > REACH_TIME_MAX;
+        match failed {
+            Failed::ForGood(error) => return Err(error),
+            Failed::Unreached(cause) if is_over => {
                 return Err(OpenError::Unreachable {
                     address: options.address.to_string(),
                     cause,
                 });
             }
-            Err(cause) => tracing::info!(cause, "waiting for the store"),
+            Failed::Unready(cause) if is_over => return Err(OpenError::Unusable(cause)),
+            Failed::Unreached(cause) | Failed::Unready(cause) => {
+                tracing::info!(cause, "waiting for the store");
+            }
         }
         super::pause(ATTEMPT_AGAIN_AFTER).await;
     }
 }
 
-/// Waiting does not mend it.
-fn is_final(cause: &str) -> bool {
-    ["WRONGPASS", "NOAUTH", "NOPERM"]
-        .iter()
-        .any(|code| cause.contains(code))
-}
-
+/// `waits_for_all`: it does not go on with some masters only.
 async fn attempt(
     options: &Options,
     connector: &Connector,
     known: &mut Vec<Endpoint>,
-) -> Result<Reached, String> {
+    waits_for_all: bool,
+) -> Result<Opened, Failed> {
+    let reached = reach(options, connector, known).await?;
+    if waits_for_all && let Some(cause) = &reached.cause {
+        return Err(Failed::Unready(cause.clone()));
+    }
+    let (acknowledge, warnings) = reached.check(options).await?;
+    let (identity, lost) = reached
+        .identity(options, acknowledge, waits_for_all)
+        .await?;
+    Ok(Opened {
+        identity,
+        acknowledge,
+        warnings,
+        known: known.clone(),
+        owners: reached.owners,
+        lost,
+    })
+}
+
+/// Connects to all masters; those that answer are enough.
+async fn reach(
+    options: &Options,
+    connector: &Connector,
+    known: &mut Vec<Endpoint>,
+) -> Result<Reached, Failed> {
+    let owners = if options.address.cluster {
+        let nodes = ask_any(connector, known).await?;
+        for node in nodes.iter().filter(|node| node.known) {
+            if !known.contains(&node.endpoint) {
+                known.push(node.endpoint.clone());
+            }
+        }
+        owners(&[nodes])
+    } else {
+        vec![known.first().cloned(); usize::from(STRIPES)]
+    };
+    let mut masters: Vec<Endpoint> = owners.iter().flatten().cloned().collect();
+    masters.sort_unstable();
+    masters.dedup();
     // Read with the strictest look at replicas: what is asked of it is decided
     // when all are known.
     let open = |endpoint: Endpoint| async move {
         let opened = Link::open(connector, &endpoint, Acknowledge::Replicated).await;
         (endpoint, opened)
     };
-    if !options.address.cluster {
-        let (endpoint, opened) = open(known[0].clone()).await;
-        let link = opened.map_err(|fault| fault.to_string())?;
-        link_is_master(&link)?;
-        return Ok(Reached {
-            known: vec![endpoint.clone()],
-            owners: vec![Some(endpoint.clone()); usize::from(STRIPES)],
-            links: BTreeMap::from([(endpoint, link)]),
-        });
-    }
-    let nodes = ask_any(connector, known).await?;
-    for node in nodes.iter().filter(|node| node.known) {
-        if !known.contains(&node.endpoint) {
-            known.push(node.endpoint.clone());
-        }
-    }
-    let owners = owners(&[nodes]);
-    let mut masters: Vec<Endpoint> = owners.iter().flatten().cloned().collect();
-    masters.sort_unstable();
-    masters.dedup();
     let mut links = BTreeMap::new();
-    let mut cause = "no node of the cluster serves slots".to_owned();
+    let mut refused = None;
+    let is_vacant = owners.iter().any(Option::is_none);
+    let mut cause = is_vacant.then(|| "some slots are served by no node of the cluster".to_owned());
     for (endpoint, opened) in join_all(masters.into_iter().map(open)).await {
-        match opened.map_err(|fault| fault.to_string()) {
-            Ok(link) => match link_is_master(&link) {
-                Ok(()) => {
-                    links.insert(endpoint, link);
-                }
-                Err(why) => cause = format!("{endpoint}: {why}"),
-            },
-            Err(why) => cause = format!("{endpoint}: {why}"),
+        let link = match opened {
+            Ok(link) => link,
+            Err(fault) => {
+                cause = Some(format!("{endpoint}: {fault}"));
+                refused = refused.or(checks::refused(&endpoint, &fault));
+                continue;
+            }
+        };
+        let cluster = options.address.cluster;
+        if let Some(what) = checks::impossible(&endpoint, &link.survey.info, cluster) {
+            return Err(Failed::ForGood(OpenError::Unusable(what)));
+        }
+        match link.is_itself() {
+            Ok(()) => {
+                links.insert(endpoint, link);
+            }
+            Err(why) => cause = Some(format!("{endpoint}: {why}")),
         }
     }
     if links.is_empty() {
-        return Err(cause);
+        if let Some(what) = refused {
+            return Err(Failed::ForGood(OpenError::Unusable(what)));
+        }
+        let cause = cause.unwrap_or_else(|| "no node of the cluster serves slots".to_owned());
+        return Err(Failed::Unreached(cause));
     }
     Ok(Reached {
-        known: known.clone(),
         links,
         owners,
+        cause,
     })
 }
 
-fn link_is_master(link: &Link) -> Result<(), String> {
-    link.is_itself()
-        .map_err(|why| format!("{}: {why}", link.endpoint))
-}
-
-async fn ask_any(connector: &Connector, known: &[Endpoint]) -> Result<Vec<Node>, String> {
-    let mut cause = String::new();
-    for endpoint in known {
-        let asked = async {
-            let connection = connector.connect(endpoint).await?;
-            ask_nodes(&connection, endpoint).await
+/// What some node says of the cluster. Several are asked at once, since one that
+/// hangs costs a second.
+async fn ask_any(connector: &Connector, known: &[Endpoint]) -> Result<Vec<Node>, Failed> {
+    let mut cause = "no node is named".to_owned();
+    let mut refused = None;
+    for some in known.chunks(ASKED_AT_ONCE) {
+        let ask = async |endpoint: &Endpoint| {
+            let asked = async {
+                let connection = connector.connect(endpoint).await?;
+                ask_nodes(&connection, endpoint).await
+            };
+            (endpoint.clone(), asked.await)
         };
-        match asked.await {
-            Ok(nodes) => return Ok(nodes),
-            // A server alone says so in its own words.
-            Err(Fault::NotDone(text) | Fault::Unknown(text))
-                if text.contains("cluster support") =>
-            {
-                return Err(format!(
-                    "{endpoint} is not part of a cluster: say redis:// in place of redis-cluster://"
-                ));
+        let mut asked: FuturesUnordered<_> = some.iter().map(ask).collect();
+        while let Some((endpoint, answer)) = asked.next().await {
+            match answer {
+                Ok(nodes) => return Ok(nodes),
+                Err(fault) => {
+                    cause = format!("{endpoint}: {fault}");
+                    refused = refused.or(checks::refused(&endpoint, &fault));
+                }
             }
-            Err(fault) => cause = format!("{endpoint}: {fault}"),
         }
     }
-    Err(cause)
+    Err(match refused {
+        Some(what) => Failed::ForGood(OpenError::Unusable(what)),
+        None => Failed::Unreached(cause),
+    })
 }
 
 impl Reached {
     /// What an acknowledgement waits for, and what is to be warned of.
-    async fn check(&self, options: &Options) -> Result<(Acknowledge, Vec<String>), OpenError> {
+    async fn check(&self, options: &Options) -> Result<(Acknowledge, Vec<String>), Failed> {
         let replicas = |link: &Link| {
             let nodes = &link.survey.nodes;
             let me = nodes.iter().find(|node| node.is_myself);
@@ -244,7 +271,7 @@ impl Reached {
             warnings.splice(0..0, all_unsafe);
             return Ok((acknowledge, warnings));
         }
-        Err(OpenError::Unsafe(all_unsafe))
+        Err(OpenError::Unsafe(all_unsafe).into())
     }
 
     /// Who the store is, by its guards; of a new one, what it is made to be. And
@@ -253,56 +280,61 @@ impl Reached {
         &self,
         options: &Options,
         acknowledge: Acknowledge,
-    ) -> Result<(StoreIdentity, Vec<StripeNo>), OpenError> {
+        waits_for_all: bool,
+    ) -> Result<(StoreIdentity, Vec<StripeNo>), Failed> {
         let mut found: BTreeMap<StripeNo, Found> = BTreeMap::new();
         let mut missing = Vec::new();
+        let mut unread = self.cause.clone();
         for stripe in StripeNo::all() {
             let Some(link) = self.link(stripe) else {
                 continue;
             };
-            match self.read(link, stripe).await? {
-                Some(guard) => {
+            match self.read(link, stripe).await {
+                Ok(Some(guard)) => {
                     found.insert(stripe, guard);
                 }
-                None => missing.push(stripe),
+                Ok(None) => missing.push(stripe),
+                // As one whose master is away: perhaps its slot is on its way.
+                Err(Failed::Unready(why) | Failed::Unreached(why)) => {
+                    if waits_for_all {
+                        return Err(Failed::Unready(why));
+                    }
+                    unread = Some(why);
+                }
+                Err(failed) => return Err(failed),
             }
         }
         let address = || options.address.to_string();
         let Some(first) = found.values().next().map(|guard| guard.identity) else {
-            if self.links.len() < self.masters() {
-                return Err(OpenError::Unreachable {
-                    address: address(),
-                    cause: "some masters do not answer, and the others know no store".to_owned(),
-                });
+            if let Some(why) = unread {
+                let cause = format!("a part of it knows no store, the rest does not answer: {why}");
+                return Err(Failed::Unready(cause));
             }
             if !options.init {
-                return Err(OpenError::NoStore { address: address() });
+                return Err(OpenError::NoStore { address: address() }.into());
             }
             let identity = self.make(acknowledge).await?;
             return Ok((identity, Vec::new()));
         };
         if let Some((stripe, _)) = found.iter().find(|(_, guard)| guard.identity != first) {
-            return Err(OpenError::Unusable(format!(
+            return Err(Failed::ForGood(OpenError::Unusable(format!(
                 "stripe {stripe} belongs to another store than the others"
-            )));
+            ))));
         }
         // Nothing was ever done with it: somebody is making it, or was stopped.
         let fresh = found.values().all(|guard| !guard.used);
         if !missing.is_empty() && fresh && holds(Rule::MissingGuardIsALoss) {
             if !options.init {
-                return Err(OpenError::HalfMade { address: address() });
+                return Err(OpenError::HalfMade { address: address() }.into());
+            }
+            if let Some(why) = unread {
+                let cause = format!("it cannot be completely made: {why}");
+                return Err(Failed::Unready(cause));
             }
             let identity = self.make(acknowledge).await?;
             return Ok((identity, Vec::new()));
         }
         Ok((first, missing))
-    }
-
-    fn masters(&self) -> usize {
-        let mut all: Vec<_> = self.owners.iter().collect();
-        all.sort_unstable();
-        all.dedup();
-        all.len()
     }
 
     fn link(&self, stripe: StripeNo) -> Option<&Link> {
@@ -312,7 +344,7 @@ impl Reached {
 
     /// Writes all guards. ⚔ The first stripe's decides who the store is: of two
     /// servers that make one at once both go by it.
-    async fn make(&self, acknowledge: Acknowledge) -> Result<StoreIdentity, OpenError> {
+    async fn make(&self, acknowledge: Acknowledge) -> Result<StoreIdentity, Failed> {
         let mut identity = StoreIdentity {
             store_id: rand::random(),
             stripes: STRIPES,
@@ -329,14 +361,15 @@ impl Reached {
             };
             let call = call(link, stripe, identity.store_id, init);
             let flushed = link.run(vec![call.encode()], acknowledge).await;
-            let done = flushed.answers.first().is_some_and(Result::is_ok);
-            if let Err(why) = flushed.acknowledged.and(if done {
-                Ok(())
-            } else {
-                Err(format!("{:?}", flushed.answers))
-            }) {
-                return Err(OpenError::Unusable(format!(
-                    "stripe {stripe} could not be made: {}: {why}",
+            let refused = flushed.answers.into_iter().find_map(Result::err);
+            let why = match (refused, flushed.acknowledged) {
+                (None, Ok(())) => None,
+                (Some(fault), _) => Some(fault.to_string()),
+                (None, Err(why)) => Some(why),
+            };
+            if let Some(why) = why {
+                return Err(Failed::Unready(format!(
+                    "{}: stripe {stripe} could not be made: {why}",
                     link.endpoint
                 )));
             }
@@ -349,22 +382,28 @@ impl Reached {
         Ok(identity)
     }
 
-    async fn read(&self, link: &Link, stripe: StripeNo) -> Result<Option<Found>, OpenError> {
+    async fn read(&self, link: &Link, stripe: StripeNo) -> Result<Option<Found>, Failed> {
         let call = call(link, stripe, [0; 16], What::Read);
         let flushed = link.run(vec![call.encode()], Acknowledge::Local).await;
-        let unusable = |why: String| {
-            OpenError::Unusable(format!(
-                "{}, key holdfast:{}: {why}",
+        let about = |why: String| {
+            format!(
+                "{}, key holdfast:{{{}}}:guard: {why}",
                 link.endpoint,
                 keys::tag(stripe)
-            ))
+            )
         };
+        let unusable = |why| Failed::ForGood(OpenError::Unusable(about(why)));
         let answer = match flushed.answers.into_iter().next() {
             Some(Ok(answer)) => answer,
             // No guard is what this is.
             Some(Err(Fault::WrongType(_))) => return Ok(None),
-            Some(Err(fault)) => return Err(unusable(fault.to_string())),
-            None => return Err(unusable("no answer".to_owned())),
+            Some(Err(fault)) => {
+                return Err(match checks::refused(&link.endpoint, &fault) {
+                    Some(what) => Failed::ForGood(OpenError::Unusable(what)),
+                    None => Failed::Unready(about(fault.to_string())),
+                });
+            }
+            None => return Err(Failed::Unready(about("no answer".to_owned()))),
         };
         match call.decode(&answer) {
             Ok(Ran::Guard { identity, seen, .. }) => Ok(Some(Found {
