@@ -95,14 +95,16 @@ if arg[12] then
       return false
     end
     local applied = delta
-    if delta < 0 and -delta > shard.available then
-      if sets or not expected or not ops[p + 7] then
+    -- What other shards gave twice may be here, but was never stocked.
+    local takeable = min(shard.available, total)
+    if delta < 0 and -delta > takeable then
+      if sets or not expected or not (ops[p + 7] or -delta <= shard.available) then
         out[n + 1], out[n + 2], out[n + 3], out[n + 4] =
           'short', -delta, shard.available, shard.held
         n = n + 4
         return false
       end
-      applied = 0 - shard.available
+      applied = 0 - takeable
     end
     if full then
       n = n + 1
@@ -111,10 +113,14 @@ if arg[12] then
     end
     if applied >= 0 then
       gain(shard, applied)
+      shard.supply = shard.supply + applied
     else
+      -- What was stocked goes first, then what was given twice.
+      local stocked = min(-applied, shard.supply)
       shard.available = shard.available + applied
+      shard.supply = shard.supply - stocked
+      shard.surplus = shard.surplus + applied + stocked
     end
-    shard.supply = max(0, shard.supply + applied)
     shard.changes = shard.changes or {}
     shard.changes[request] = asked .. pack('>i8', applied)
     touch(shard)

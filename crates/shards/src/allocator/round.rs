@@ -226,11 +226,18 @@ impl Round {
     pub fn answered(&mut self, replies: &[Option<ShardReply>]) {
         let last = replies.last().cloned().flatten();
         self.phase = match (self.take_phase(), last) {
-            (Phase::Decide { settled, .. }, Some(ShardReply::Short { wanted, .. }))
-                if self.shards > 1 =>
-            {
+            (
+                Phase::Decide { settled, .. },
+                Some(ShardReply::Short {
+                    wanted,
+                    available,
+                    held,
+                }),
+            ) if self.shards > 1 => {
                 self.wanted = wanted;
-                match settled {
+                // Has as many, but not to take away: more of them change nothing.
+                let final_one = (available >= wanted).then_some(Sums { available, held });
+                match settled.or(final_one) {
                     Some(sums) => self.refuse(sums),
                     None => self.when_short(),
                 }

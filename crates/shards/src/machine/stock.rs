@@ -76,10 +76,15 @@ impl Turn<'_> {
             return ShardReply::Again;
         }
         let available = self.shard.header.counters.available;
-        let applied = if delta >= 0 || delta.unsigned_abs() <= available {
+        // Units that other shards gave twice (their surplus) may have come here
+        // too: they can be sold, but were never stocked, so the ledger's books
+        // have nothing to take them from.
+        let takeable = available.min(total);
+        let there = delta.unsigned_abs() <= available;
+        let applied = if delta >= 0 || delta.unsigned_abs() <= takeable {
             delta
-        } else if allow_partial && gathered {
-            0_i64.saturating_sub_unsigned(available)
+        } else if allow_partial && (gathered || there) {
+            0_i64.saturating_sub_unsigned(takeable)
         } else {
             return ShardReply::Short {
                 wanted: delta.unsigned_abs(),
@@ -94,10 +99,15 @@ impl Turn<'_> {
         let units = applied.unsigned_abs();
         if applied >= 0 {
             counters.gain(units);
+            counters.supply = Some(supply + units);
         } else {
+            // What was stocked goes first, then what a release found given
+            // twice: I1 holds through both.
+            let stocked = units.min(supply);
             counters.available -= units;
+            counters.supply = Some(supply - stocked);
+            counters.surplus -= units - stocked;
         }
-        counters.supply = Some(supply.saturating_add_signed(applied));
         self.changes.adjustments.insert(request);
         self.shard
             .adjustments

@@ -2,7 +2,7 @@
 //! with the others, and with what is still there.
 
 use super::super::*;
-use super::fixture::{Sale, T0, adjust, key, reserve, settings};
+use super::fixture::{Sale, T0, adjust, cancel, key, request, reserve, settings};
 use crate::ids::ShardNo;
 
 const PEER: ShardNo = ShardNo(1);
@@ -255,6 +255,94 @@ fn what_is_not_there_any_more_is_surplus() {
     let changed = sale.ask(adjust(1, 1));
     assert!(matches!(changed, ShardReply::Changed { applied: 1, .. }));
     assert_eq!(sale.stock(), (1, 3, 0));
+}
+
+/// A ledger that gave three of its five units twice, all of which are back.
+fn with_a_surplus() -> Sale {
+    let mut sale = Sale::new(settings(), 5);
+    sale.grant(key(1, 1), 5);
+    freeze(&mut sale, 7);
+    sale.ask(reconcile(3));
+    stripe(&mut sale, StripeOp::Release { id: 7 });
+    sale.ask(cancel(key(1, 1)));
+    sale.ask(ShardOp::Credit {
+        from: PEER,
+        sent: 3,
+    });
+    assert_eq!(sale.stock(), (8, 0, 0));
+    sale
+}
+
+/// Supply and surplus after a change by so many, which is applied as told.
+fn books_after(sale: &mut Sale, delta: i64, allow_partial: bool, applies: i64) -> (u64, u64) {
+    let change = StockChange::Adjust {
+        delta,
+        allow_partial,
+    };
+    let changed = sale.ask(ShardOp::Change {
+        request: request(u32::MAX),
+        change,
+        gathered: true,
+        version: 1,
+    });
+    assert!(
+        matches!(changed, ShardReply::Changed { applied, .. } if applied == applies),
+        "{changed:?}"
+    );
+    assert_eq!(sale.shard().check(), []);
+    let counters = &sale.shard().header.counters;
+    (counters.supply.unwrap(), counters.surplus)
+}
+
+/// They are units like any others: an operator may take them off sale, and the
+/// books stay even.
+#[test]
+fn surplus_can_be_taken_away() {
+    assert_eq!(books_after(&mut with_a_surplus(), -4, false, -4), (1, 3));
+    assert_eq!(books_after(&mut with_a_surplus(), -7, false, -7), (0, 1));
+    assert_eq!(books_after(&mut with_a_surplus(), -9, true, -8), (0, 0));
+    let mut sale = with_a_surplus();
+    let none = StockChange::SetTotal {
+        total: 0,
+        expected: 8,
+    };
+    sale.ask(ShardOp::Change {
+        request: request(9),
+        change: none,
+        gathered: false,
+        version: 1,
+    });
+    assert_eq!(sale.stock(), (0, 0, 0));
+    assert_eq!(sale.shard().check(), []);
+}
+
+/// Another shard's surplus can be sold here, but the ledger never stocked it.
+#[test]
+fn what_another_shard_gave_twice_is_not_taken_away() {
+    let mut sale = Sale::new(settings(), 5);
+    sale.ask(ShardOp::Credit {
+        from: PEER,
+        sent: 4,
+    });
+    for gathered in [false, true] {
+        let refused = sale.ask(ShardOp::Change {
+            request: request(9),
+            change: StockChange::Adjust {
+                delta: -7,
+                allow_partial: false,
+            },
+            gathered,
+            version: 1,
+        });
+        let short = ShardReply::Short {
+            wanted: 7,
+            available: 9,
+            held: 0,
+        };
+        assert_eq!(refused, short);
+    }
+    assert_eq!(books_after(&mut sale, -7, true, -5), (0, 0));
+    sale.grant(key(1, 1), 4);
 }
 
 /// Elsewhere it only reads: a late one does no harm.
