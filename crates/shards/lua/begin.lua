@@ -17,6 +17,9 @@
 --       frozen, SEEN}; or, and then nothing was done, {'fenced', SEEN},
 --       {'clock', master's time}, {'none'}, {'foreign', store id}.
 --
+-- What stands from `rule NAME` to `else` in comments is a rule of src/rules.rs;
+-- what follows `else` takes its place where tests switch the rule off.
+--
 -- Files, in this order: begin (guard, modes), shard (the working set of a
 -- shard), lapse (what falls due), after, stock, pages, catalog (what is rare:
 -- its functions are only made when the batch has such an operation, since each
@@ -44,7 +47,7 @@ local full, freeze_id = arg[8], arg[9]
 -- The guard's log of adoptions keeps so many.
 local LOG_MAX = 16
 -- How long a stripe that was taken over does not serve.
-local SETTLE_MS = 1000
+local SETTLE_MS = --[[rule pause-after-adoption]]1000--[[else 0]]
 
 local guard = redis.pcall('HMGET', KEYS[1], 'id', 'inc', 'n', 'from', 'rel', 'seq', 'time', 'frz',
   'items', 'format')
@@ -100,11 +103,13 @@ if mode ~= 'ops' or guard[2] ~= arg[3] then
   return seen({'taken'}, number > arg[4])
 end
 
+--[[rule master-knows-the-time]]
 do
   local clock = call('TIME')
   local master = clock[1] * 1000 + math.floor(clock[2] / 1000)
   if math.abs(master - now) > arg[7] then return encode({'clock', master}) end
 end
+--[[else]]
 
 seq = seq + 1
 now = max(now, tonumber(guard[7]))

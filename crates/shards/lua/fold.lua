@@ -344,6 +344,12 @@ if releases ~= was_releases then
   writes[#writes + 1], writes[#writes + 2] = 'rel', releases
 end
 if store_catalog then writes[#writes + 1], writes[#writes + 2] = 'items', items end
+--[[rule every-run-writes]]
 call('HSET', KEYS[1], unpack(writes))
+--[[else
+local changed = store_catalog or frozen ~= was_frozen or releases ~= was_releases
+for _, shard in pairs(shards) do changed = changed or shard.dirty or shard.unlink end
+if changed then call('HSET', KEYS[1], unpack(writes)) end
+]]
 out[5] = releases
 return encode(out)

@@ -39,11 +39,13 @@ local function read_shard(place)
   local header = call('GET', KEYS[k + 1])
   if header then
     local f = decode(header)
+    --[[rule sizes-are-checked]]
     local size = {
       call('HLEN', KEYS[k + 2]), call('HLEN', KEYS[k + 3]), call('HLEN', KEYS[k + 4]),
       call('HLEN', KEYS[k + 5]), call('LLEN', KEYS[k + 6]), call('ZCARD', KEYS[k + 7]),
       call('LLEN', KEYS[k + 8]), call('LLEN', KEYS[k + 9]),
     }
+    --[[else local size = {unpack(f, 26, 33)} ]]
     shard = make(k, keys, f, size)
     for part = 1, 8 do
       if size[part] ~= f[25 + part] then

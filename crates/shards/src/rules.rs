@@ -113,6 +113,14 @@ rules! {
     FullBeforeOutOfMemory = "full-before-out-of-memory",
     /// A batch's time is the median of all masters' clocks.
     TimeIsTheMedian = "time-is-the-median",
+    /// A batch whose time is far from its master's own does nothing.
+    MasterKnowsTheTime = "master-knows-the-time",
+    /// A stripe that was taken over serves nothing for a second: whoever knows of a loss is faster.
+    PauseAfterAdoption = "pause-after-adoption",
+    /// Every run writes, so that WAIT counts replicas that have what it read.
+    EveryRunWrites = "every-run-writes",
+    /// Scripts run when the memory is full: what frees some is never refused.
+    ScriptsRunWhenFull = "scripts-run-when-full",
 }
 
 /// Whether a rule is in force. It always is, outside of a run of mutants.

@@ -13,7 +13,7 @@ use super::clocks::Reading;
 use super::connect::{Command, Connection, Connector};
 use super::fault::Fault;
 use super::options::Acknowledge;
-use super::script::{Arguments, Incarnation, SCRIPT};
+use super::script::{Arguments, Incarnation, script};
 use super::survey::{Endpoint, Info, Node, Required, parse_nodes, required};
 use crate::rules::{Rule, holds};
 use crate::time::Millis;
@@ -101,7 +101,7 @@ impl Link {
     }
 
     pub(super) async fn load_script(&self) -> Result<(), Fault> {
-        let command = Command::new("SCRIPT", ["LOAD", SCRIPT]);
+        let command = Command::new("SCRIPT", ["LOAD", script()]);
         self.connection.ask_one(command, FLUSH_TIME_MAX).await?;
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Survey {
 }
 
 /// What nodes know the script by.
-static SHA1: LazyLock<String> = LazyLock::new(|| fred::util::sha1_hash(SCRIPT));
+static SHA1: LazyLock<String> = LazyLock::new(|| fred::util::sha1_hash(script()));
 
 fn evalsha(run: Arguments) -> Command {
     let Arguments { keys, args } = run;

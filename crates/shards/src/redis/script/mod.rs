@@ -13,7 +13,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub(super) use self::text::SCRIPT;
+pub(super) use self::text::script;
 use crate::ids::StripeNo;
 use crate::machine::{Op, Reply, Stamp, StoreIdentity};
 use crate::time::Millis;
