@@ -14,6 +14,8 @@ mod failover;
 mod grants;
 mod oldmaster;
 mod replicas;
+mod hand;
+mod loss;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
