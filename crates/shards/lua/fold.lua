@@ -349,7 +349,7 @@ call('HSET', KEYS[1], unpack(writes))
 --[[else
 local changed = store_catalog or frozen ~= was_frozen or releases ~= was_releases
 for _, shard in pairs(shards) do changed = changed or shard.dirty or shard.unlink end
-if changed then call('HSET', KEYS[1], unpack(writes)) end
+if changed then call('HSET', KEYS[1], unpack(writes)) else out[4] = seq - 1 end
 ]]
 out[5] = releases
 return encode(out)
