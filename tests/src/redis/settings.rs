@@ -94,8 +94,7 @@ impl Settings {
     /// like others.
     pub fn tls(mut self) -> Self {
         self.tls = true;
-        self.set("tls-cluster", "yes")
-            .set("tls-replication", "yes")
+        self.set("tls-cluster", "yes").set("tls-replication", "yes")
     }
 
     /// By another binary.

@@ -64,7 +64,10 @@ const REFUSALS: &[(&[&str], &str)] = &[
         "no authority that is trusted has signed its certificate: name its authority with --store-ca",
     ),
     (
-        &["InvalidCertificate(Expired", "InvalidCertificate(NotValidYet"],
+        &[
+            "InvalidCertificate(Expired",
+            "InvalidCertificate(NotValidYet",
+        ],
         "its certificate is not valid at this time: give the node another one, or set the clock",
     ),
     (

@@ -57,6 +57,22 @@ struct Reached {
     cause: Option<String>,
 }
 
+/// What was found of a store's guards.
+struct Guards {
+    found: BTreeMap<StripeNo, Found>,
+    /// Stripes that have none.
+    missing: Vec<StripeNo>,
+    /// Why some could not be read.
+    unread: Option<String>,
+}
+
+impl Guards {
+    /// Whether somebody has worked with the store.
+    fn are_used(&self) -> bool {
+        self.found.values().any(|guard| guard.used)
+    }
+}
+
 /// A guard as it was found.
 struct Found {
     identity: StoreIdentity,
@@ -282,28 +298,11 @@ impl Reached {
         acknowledge: Acknowledge,
         waits_for_all: bool,
     ) -> Result<(StoreIdentity, Vec<StripeNo>), Failed> {
-        let mut found: BTreeMap<StripeNo, Found> = BTreeMap::new();
-        let mut missing = Vec::new();
-        let mut unread = self.cause.clone();
-        for stripe in StripeNo::all() {
-            let Some(link) = self.link(stripe) else {
-                continue;
-            };
-            match self.read(link, stripe).await {
-                Ok(Some(guard)) => {
-                    found.insert(stripe, guard);
-                }
-                Ok(None) => missing.push(stripe),
-                // As one whose master is away: perhaps its slot is on its way.
-                Err(Failed::Unready(why) | Failed::Unreached(why)) => {
-                    if waits_for_all {
-                        return Err(Failed::Unready(why));
-                    }
-                    unread = Some(why);
-                }
-                Err(failed) => return Err(failed),
-            }
-        }
+        let Guards {
+            found,
+            missing,
+            unread,
+        } = self.read_all(waits_for_all).await?;
         let address = || options.address.to_string();
         let Some(first) = found.values().next().map(|guard| guard.identity) else {
             if let Some(why) = unread {
@@ -313,7 +312,7 @@ impl Reached {
             if !options.init {
                 return Err(OpenError::NoStore { address: address() }.into());
             }
-            let identity = self.make(acknowledge).await?;
+            let identity = self.make(acknowledge, None).await?;
             return Ok((identity, Vec::new()));
         };
         if let Some((stripe, _)) = found.iter().find(|(_, guard)| guard.identity != first) {
@@ -331,10 +330,48 @@ impl Reached {
                 let cause = format!("it cannot be completely made: {why}");
                 return Err(Failed::Unready(cause));
             }
-            let identity = self.make(acknowledge).await?;
+            let identity = self.make(acknowledge, Some(first)).await?;
             return Ok((identity, Vec::new()));
         }
         Ok((first, missing))
+    }
+
+    /// All guards, and the stripes that have none. ⚔ Who makes a store writes
+    /// every guard before it uses any: one that is still missing when it is read
+    /// after another one was seen used is lost, and not about to be written.
+    async fn read_all(&self, waits_for_all: bool) -> Result<Guards, Failed> {
+        let mut guards = Guards {
+            found: BTreeMap::new(),
+            missing: StripeNo::all().collect(),
+            unread: self.cause.clone(),
+        };
+        loop {
+            let was_used = guards.are_used();
+            let mut still = Vec::new();
+            for stripe in std::mem::take(&mut guards.missing) {
+                let Some(link) = self.link(stripe) else {
+                    continue;
+                };
+                match self.read(link, stripe).await {
+                    Ok(Some(guard)) => {
+                        guards.found.insert(stripe, guard);
+                    }
+                    Ok(None) => still.push(stripe),
+                    // As one whose master is away: perhaps its slot is on its way.
+                    Err(Failed::Unready(why) | Failed::Unreached(why)) => {
+                        if waits_for_all {
+                            return Err(Failed::Unready(why));
+                        }
+                        guards.unread = Some(why);
+                    }
+                    Err(failed) => return Err(failed),
+                }
+            }
+            guards.missing = still;
+            if guards.missing.is_empty() || was_used == guards.are_used() {
+                return Ok(guards);
+            }
+        }
     }
 
     fn link(&self, stripe: StripeNo) -> Option<&Link> {
@@ -343,13 +380,18 @@ impl Reached {
     }
 
     /// Writes all guards. ⚔ The first stripe's decides who the store is: of two
-    /// servers that make one at once both go by it.
-    async fn make(&self, acknowledge: Acknowledge) -> Result<StoreIdentity, Failed> {
-        let mut identity = StoreIdentity {
+    /// servers that make one at once both go by it. What is there of one that
+    /// was half made decides likewise.
+    async fn make(
+        &self,
+        acknowledge: Acknowledge,
+        begun: Option<StoreIdentity>,
+    ) -> Result<StoreIdentity, Failed> {
+        let mut identity = begun.unwrap_or_else(|| StoreIdentity {
             store_id: rand::random(),
             stripes: STRIPES,
             fingerprint_key: FingerprintKey(rand::random()),
-        };
+        });
         tracing::info!("making a new store");
         for stripe in StripeNo::all() {
             let Some(link) = self.link(stripe) else {
@@ -361,13 +403,25 @@ impl Reached {
             };
             let call = call(link, stripe, identity.store_id, init);
             let flushed = link.run(vec![call.encode()], acknowledge).await;
-            let refused = flushed.answers.into_iter().find_map(Result::err);
-            let why = match (refused, flushed.acknowledged) {
-                (None, Ok(())) => None,
-                (Some(fault), _) => Some(fault.to_string()),
-                (None, Err(why)) => Some(why),
+            let ran = match flushed.answers.into_iter().next() {
+                Some(Ok(answer)) => call.decode(&answer).map_err(|why| why.to_string()),
+                Some(Err(fault)) => Err(fault.to_string()),
+                None => Err("no answer".to_owned()),
             };
-            if let Some(why) = why {
+            // Another server's first stripe is told from another store by what
+            // all others have to be.
+            let done = match ran {
+                Ok(Ran::Taken(_)) => flushed.acknowledged,
+                Ok(Ran::Foreign { .. }) if stripe.0 == 0 => Ok(()),
+                Ok(Ran::Foreign { .. }) => {
+                    return Err(Failed::ForGood(OpenError::Unusable(format!(
+                        "stripe {stripe} belongs to another store than the others"
+                    ))));
+                }
+                Ok(other) => Err(format!("{other:?}")),
+                Err(why) => Err(why),
+            };
+            if let Err(why) = done {
                 return Err(Failed::Unready(format!(
                     "{}: stripe {stripe} could not be made: {why}",
                     link.endpoint

@@ -12,10 +12,10 @@
 
 mod failover;
 mod grants;
-mod oldmaster;
-mod replicas;
 mod hand;
 mod loss;
+mod oldmaster;
+mod replicas;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
