@@ -12,6 +12,7 @@
 
 mod failover;
 mod grants;
+mod guards;
 mod hand;
 mod loss;
 mod oldmaster;
