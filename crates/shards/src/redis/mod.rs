@@ -165,6 +165,7 @@ impl Life {
             acknowledge,
             warnings,
             known,
+            clocks,
             owners,
             lost,
         } = match open::open(&self.options, &self.connector).await {
@@ -181,6 +182,11 @@ impl Life {
             identity,
             self.time,
         ));
+        // Of all of them from the first batch on: one alone would be judged by
+        // this machine's own.
+        for (endpoint, clock) in clocks {
+            shared.note_sights(&endpoint, clock.at, &[], clock);
+        }
         for stripe in lost {
             shared.suspect(stripe, "its guard is missing", true);
         }

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use super::checks::{self, Checked};
+use super::clocks::Reading;
 use super::connect::Connector;
 use super::error::OpenError;
 use super::fault::Fault;
@@ -43,6 +44,8 @@ pub(super) struct Opened {
     pub warnings: Vec<String>,
     /// Nodes of the cluster; of a single server that one.
     pub known: Vec<Endpoint>,
+    /// What the masters' clocks said.
+    pub clocks: Vec<(Endpoint, Reading)>,
     /// The master of each stripe.
     pub owners: Vec<Option<Endpoint>>,
     /// ⚔ Stripes without a guard, of a store that has others.
@@ -142,10 +145,13 @@ async fn attempt(
     let (identity, lost) = reached
         .identity(options, acknowledge, waits_for_all)
         .await?;
+    let clocks = reached.links.iter();
+    let clocks = clocks.map(|(endpoint, link)| (endpoint.clone(), link.survey.clock));
     Ok(Opened {
         identity,
         acknowledge,
         warnings,
+        clocks: clocks.collect(),
         known: known.clone(),
         owners: reached.owners,
         lost,
