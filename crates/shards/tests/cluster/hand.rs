@@ -12,10 +12,16 @@ use shards::store::{Clock, Store, StoreError, WallClock};
 use shards::time::Millis;
 
 use crate::server::{Server, eventually, item, request};
-use crate::servers::{Node, poll};
+use crate::servers::{Node, Settings, poll};
 
 /// Longest time that a server stands still: a test that failed meanwhile ends.
 const HALT_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Settings of a node that is killed and comes back with all that it answered:
+/// by `everysec` it may answer before it writes, while it syncs.
+pub(crate) fn durable(settings: Settings) -> Settings {
+    settings.set("appendfsync", "always")
+}
 
 /// The settings of a server over one process, whose word is enough.
 pub(crate) fn single(node: &Node) -> Options {

@@ -7,9 +7,9 @@ use shards::inventory::{Error, Reserved};
 use shards::redis::Acknowledge;
 use shards::store::{Store, StoreError};
 
-use crate::hand::{Brake, guard, hears, notices, seq, single, stripe_of};
+use crate::hand::{Brake, durable, guard, hears, notices, seq, single, stripe_of};
 use crate::server::{Server, eventually, options};
-use crate::servers::{Node, Plan, poll};
+use crate::servers::{Node, Plan, Settings, poll};
 
 const ITEM: &str = "shoe";
 
@@ -118,7 +118,7 @@ async fn a_process_that_copied_another_is_not_what_it_was() {
 /// server makes a second one, and a third.
 #[tokio::test]
 async fn an_adoption_of_the_same_number_is_another_one() {
-    let node = Node::start();
+    let node = durable(Settings::default()).start();
     let restart = |files: Option<&tempfile::TempDir>| {
         node.kill_9();
         if let Some(files) = files {
@@ -150,7 +150,7 @@ async fn an_adoption_of_the_same_number_is_another_one() {
 /// ⚔ Who never used a stripe, but visited it, knows what others were promised.
 #[tokio::test]
 async fn an_idle_server_notices_that_an_old_file_came_back() {
-    let node = Node::start();
+    let node = durable(Settings::default()).start();
     let idle = Server::open(single(&node));
     let busy = Server::open(single(&node));
     busy.create(ITEM, 1_000_000, 1).await;
@@ -183,7 +183,7 @@ async fn an_idle_server_notices_that_an_old_file_came_back() {
 /// ⚔ Whoever knows more about what was acknowledged has a second to say so.
 #[tokio::test]
 async fn a_stripe_that_was_taken_over_serves_a_second_later() {
-    let node = Node::start();
+    let node = durable(Settings::default()).start();
     let server = Server::open(single(&node));
     server.create(ITEM, 1_000_000, 1).await;
     grant(&server, 1..2).await;

@@ -10,6 +10,7 @@
     reason = "tests; clippy's own exemption covers functions marked as tests only"
 )]
 
+mod clock;
 mod failover;
 mod grants;
 mod guards;
@@ -17,6 +18,7 @@ mod hand;
 mod loss;
 mod oldmaster;
 mod replicas;
+mod memory;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
