@@ -34,7 +34,7 @@ pub(super) struct Checked<'a> {
 
 /// What a node refuses for good, until somebody changes it or a setting of ours.
 pub(super) fn refused(endpoint: &Endpoint, fault: &Fault) -> Option<String> {
-    let (Fault::NotDone(text) | Fault::Unknown(text)) = fault else {
+    let (Fault::NotDone(text) | Fault::Unknown(text) | Fault::Midway(text)) = fault else {
         return None;
     };
     let says = |word: &&str| text.contains(*word);

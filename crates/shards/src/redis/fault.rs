@@ -13,6 +13,9 @@ pub(super) enum Fault {
     /// ⚔ It was sent, and what became of it is not known: no answer, or one
     /// that may stand for half of the work.
     Unknown(String),
+    /// ⚔ The script ended by an error, perhaps in its middle, and is not undone.
+    /// The connection has nothing to do with it.
+    Midway(String),
     /// The node does not know the script: nothing was done.
     NoScript,
     /// ⚔ A key is not what it has to be. The script reads all of them before it
@@ -64,6 +67,9 @@ impl Fault {
         if text.starts_with("ERR holdfast:") {
             return Self::NotDone(text.to_owned());
         }
+        if code == "ERR" || is_within {
+            return Self::Midway(text.to_owned());
+        }
         match error.kind() {
             // Refused while connecting: no script was sent.
             ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config => Self::NotDone(text.to_owned()),
@@ -88,6 +94,7 @@ impl Fault {
                 StoreError::Unavailable(format!("{node} says {text}"))
             }
             Self::Unknown(text) => StoreError::OutcomeUnknown(format!("{node}: {text}")),
+            Self::Midway(text) => StoreError::OutcomeUnknown(format!("{node} says {text}")),
             Self::NoScript => {
                 StoreError::Unavailable(format!("{node} forgot the script; it is sent again"))
             }
@@ -98,7 +105,10 @@ impl Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NotDone(text) | Self::Unknown(text) | Self::WrongType(text) => f.write_str(text),
+            Self::NotDone(text)
+            | Self::Unknown(text)
+            | Self::Midway(text)
+            | Self::WrongType(text) => f.write_str(text),
             Self::NoScript => f.write_str("the script is not there"),
         }
     }
@@ -140,13 +150,16 @@ mod tests {
         for kind in [ErrorKind::IO, ErrorKind::Timeout, ErrorKind::Canceled] {
             assert!(matches!(fault(kind, "closed"), Fault::Unknown(_)));
         }
-        // Half of the script may have run.
+    }
+
+    #[test]
+    fn what_ended_in_the_middle_may_be_half_done() {
         for midway in [
             "ERR The user executing the script can't run this command script: 1f, on @user_script:9.",
             "NOPERM User ada has no permissions to run the 'rpush' command script: 1f, on @user_script:9.",
         ] {
             let found = fault(ErrorKind::Unknown, midway);
-            assert!(matches!(found, Fault::Unknown(_)), "{midway}");
+            assert!(matches!(found, Fault::Midway(_)), "{midway}");
         }
     }
 

@@ -409,29 +409,32 @@ impl Reached {
             };
             let call = call(link, stripe, identity.store_id, init);
             let flushed = link.run(vec![call.encode()], acknowledge).await;
-            let ran = match flushed.answers.into_iter().next() {
-                Some(Ok(answer)) => call.decode(&answer).map_err(|why| why.to_string()),
-                Some(Err(fault)) => Err(fault.to_string()),
-                None => Err("no answer".to_owned()),
-            };
             // Another server's first stripe is told from another store by what
             // all others have to be.
-            let done = match ran {
-                Ok(Ran::Taken(_)) => flushed.acknowledged,
-                Ok(Ran::Foreign { .. }) if stripe.0 == 0 => Ok(()),
-                Ok(Ran::Foreign { .. }) => {
+            let ran = match flushed.answers.into_iter().next() {
+                Some(answer) => answer.map(|answer| call.decode(&answer)),
+                None => Err(Fault::Unknown("no answer".to_owned())),
+            };
+            let fault = match ran {
+                Ok(Ok(Ran::Taken(_))) => flushed.acknowledged.err().map(Fault::Unknown),
+                Ok(Ok(Ran::Foreign { .. })) if stripe.0 == 0 => None,
+                Ok(Ok(Ran::Foreign { .. })) => {
                     return Err(Failed::ForGood(OpenError::Unusable(format!(
                         "stripe {stripe} belongs to another store than the others"
                     ))));
                 }
-                Ok(other) => Err(format!("{other:?}")),
-                Err(why) => Err(why),
+                Ok(Ok(other)) => Some(Fault::Unknown(format!("{other:?}"))),
+                Ok(Err(garbled)) => Some(Fault::Unknown(garbled.to_string())),
+                Err(fault) => Some(fault),
             };
-            if let Err(why) = done {
-                return Err(Failed::Unready(format!(
-                    "{}: stripe {stripe} could not be made: {why}",
-                    link.endpoint
-                )));
+            if let Some(fault) = fault {
+                return Err(match checks::refused(&link.endpoint, &fault) {
+                    Some(what) => Failed::ForGood(OpenError::Unusable(what)),
+                    None => Failed::Unready(format!(
+                        "{}: stripe {stripe} could not be made: {fault}",
+                        link.endpoint
+                    )),
+                });
             }
             if stripe.0 == 0
                 && let Some(there) = self.read(link, stripe).await?

@@ -16,9 +16,9 @@ mod grants;
 mod guards;
 mod hand;
 mod loss;
+mod memory;
 mod oldmaster;
 mod replicas;
-mod memory;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
