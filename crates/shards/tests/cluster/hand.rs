@@ -52,7 +52,7 @@ impl Brake {
         let clock = Braked(self.clone(), WallClock::default());
         let store = Arc::new(Redis::open_by(options, Box::new(clock)).unwrap());
         Server {
-            inventory: Inventory::new(Arc::clone(&store) as Arc<dyn Store>),
+            inventory: Inventory::new(Arc::<Redis>::clone(&store)),
             store,
         }
     }

@@ -126,7 +126,7 @@ async fn a_full_node_takes_nothing_new_and_ends_what_is_there() {
     let clock = Ahead::default();
     let store = Arc::new(Redis::open_by(single(&node), Box::new(clock.clone())).unwrap());
     let server = Server {
-        inventory: Inventory::new(Arc::clone(&store) as Arc<dyn Store>),
+        inventory: Inventory::new(Arc::<Redis>::clone(&store)),
         store,
     };
     for (id, brief) in [(ITEM, false), (BRIEF, true)] {

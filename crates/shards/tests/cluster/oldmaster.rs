@@ -59,7 +59,7 @@ async fn what_a_frozen_old_master_executes_is_not_acknowledged() {
         };
         tokio::join!(sale.ask_many(&server, REQUESTS), story);
         eventually("the old master's return", async || {
-            let view = cluster.view_of(cluster.node(1))?;
+            let view = Cluster::view_of(cluster.node(1))?;
             let old = view.member(cluster.id(master)).ok_or("unknown")?;
             if old.master.as_deref() != Some(cluster.id(replica)) {
                 return Err(format!("{old:?}"));

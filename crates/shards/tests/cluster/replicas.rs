@@ -41,7 +41,7 @@ async fn says(server: &Server, node: &Node, required: u32, in_step: u32) {
 
 /// Whether the cluster calls a node failed, as this master has it.
 fn is_failed(cluster: &Cluster, node: usize, by: usize) -> Result<(), String> {
-    let view = cluster.view_of(cluster.node(by))?;
+    let view = Cluster::view_of(cluster.node(by))?;
     let member = view.member(cluster.id(node)).ok_or("unknown")?;
     let failed = member.is("fail");
     failed.then_some(()).ok_or(format!("{member:?}"))
@@ -207,7 +207,7 @@ async fn a_replica_counts_from_its_listing_until_it_is_called_failed() {
     let new = cluster.begin_replica(0);
     let node = cluster.node(0);
     eventually("the new one to be listed", async || {
-        let view = cluster.view_of(node)?;
+        let view = Cluster::view_of(node)?;
         let listed = view
             .member(cluster.id(new))
             .and_then(|new| new.master.as_deref());

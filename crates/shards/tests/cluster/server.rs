@@ -99,6 +99,12 @@ impl Server {
         let visit = Op::Stripe(StripeOp::Visit);
         self.store.submit(stripe, visit, None).await
     }
+
+    /// Waits until a stripe serves.
+    pub(crate) async fn serves(&self, stripe: StripeNo) {
+        let visit = async || self.visit(stripe).await;
+        eventually("the stripe to serve", visit).await;
+    }
 }
 
 pub(crate) fn item(id: &str) -> ItemId {

@@ -11,7 +11,7 @@ const GRANTS: usize = 50;
 
 /// Whether this node serves slots by now, as another one sees it.
 fn is_elected(cluster: &Cluster, node: usize, sees: usize) -> Result<(), String> {
-    let view = cluster.view_of(cluster.node(sees))?;
+    let view = Cluster::view_of(cluster.node(sees))?;
     let member = view.member(cluster.id(node)).ok_or("unknown")?;
     let elected = member.is("master") && !member.slots.is_empty();
     elected.then_some(()).ok_or(format!("{member:?}"))

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::redis::script::{Arguments, Call, Garbled, Ran, SCRIPT};
+use crate::redis::script::{Arguments, Call, Garbled, Ran, script};
 
 /// Gone when dropped, with all it held.
 pub(super) struct Server {
@@ -51,7 +51,7 @@ impl Server {
             queued: Vec::new(),
             sha: Vec::new(),
         };
-        redis.sha = redis.ask(&[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()]).bulk();
+        redis.sha = redis.ask(&[b"SCRIPT", b"LOAD", script().as_bytes()]).bulk();
         redis
     }
 }
