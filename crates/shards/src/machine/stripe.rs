@@ -312,7 +312,7 @@ impl Op {
     /// Whether it is carried out on a frozen stripe too: an item can be changed
     /// and deleted though one of its shards waits for an operator, who has to
     /// be able to do something about it.
-    fn runs_frozen(&self) -> bool {
+    pub(crate) fn runs_frozen(&self) -> bool {
         match self {
             Self::Shard(_, op) => matches!(
                 op,

@@ -98,6 +98,21 @@ pub(super) fn guard_after(call: &Call<'_>, answer: &Result<Bytes, Fault>) -> Opt
     Some((ran, seen))
 }
 
+/// Whether the stripe is frozen after a run, by the last answer that tells;
+/// `None` = none does. What an operator may do to a frozen stripe, and to one
+/// that serves, is answered alike.
+pub(super) fn tells_frozen(part: &Part, answers: &[Answer]) -> Option<bool> {
+    let ops = part.queued.iter().map(|one| &one.waiting.op);
+    ops.zip(answers)
+        .filter_map(|(op, answer)| match answer {
+            Answer::NotYet => None,
+            _ if says_frozen(answer) => Some(true),
+            Answer::Reply(Reply::Stripe(StripeReply::Visited(_))) => Some(false),
+            Answer::Reply(_) => (!op.runs_frozen()).then_some(false),
+        })
+        .last()
+}
+
 pub(super) fn says_frozen(answer: &Answer) -> bool {
     match answer {
         Answer::Reply(Reply::Frozen(_) | Reply::Stripe(StripeReply::OtherFreeze(_))) => true,

@@ -440,7 +440,10 @@ impl Runner {
         acknowledged: &Result<(), String>,
     ) {
         let stripe = part.stripe;
-        let frozen = answers.iter().any(flush::says_frozen);
+        let told = flush::tells_frozen(&part, &answers);
+        let frozen = told.unwrap_or_else(|| self.shared.watched(stripe, |watched| watched.frozen));
+        // ⚔ What is frozen is not judged any more: an operator who looks at it, to
+        // release it, is to be answered.
         let sound = frozen || self.judge(stripe, seen);
         self.shared.watched(stripe, |watched| {
             watched.frozen = frozen;

@@ -8,7 +8,7 @@ use shards::ids::{BuyerId, StripeNo};
 use shards::inventory::{Inventory, Target};
 use shards::machine::{Reply, StripeReply, Visit};
 use shards::redis::{Acknowledge, Address, Options, Redis};
-use shards::store::{Clock, Store, StoreError, WallClock};
+use shards::store::{Clock, StoreError, WallClock};
 use shards::time::Millis;
 
 use crate::server::{Server, eventually, item, request};

@@ -19,6 +19,7 @@ mod loss;
 mod memory;
 mod oldmaster;
 mod replicas;
+mod release;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
