@@ -3,6 +3,18 @@
 
 local rare, whole = {}, {}
 
+-- Whether string a comes before b, byte by byte.
+local is_before
+if arg[14] or arg[15] then
+  function is_before(a, b)
+    for at = 1, min(#a, #b) do
+      local x, y = byte(a, at), byte(b, at)
+      if x ~= y then return x < y end
+    end
+    return #a < #b
+  end
+end
+
 -- After a Reserve: returns and extensions; and the sweeps.
 if arg[11] then
   rare['return'] = function(shard, p)

@@ -21,9 +21,9 @@
 -- what follows `else` takes its place where tests switch the rule off.
 --
 -- Files, in this order: begin (guard, modes), shard (the working set of a
--- shard), lapse (what falls due), after, stock, pages, catalog (what is rare:
--- its functions are only made when the batch has such an operation, since each
--- run makes its functions anew), fold (the batch), store (what is written).
+-- shard), lapse (what falls due), store (what is written), after, stock, pages,
+-- catalog (what is rare: its functions are only made when the batch has such an
+-- operation, since each run makes its functions anew), fold (the batch).
 --
 -- A value is read once, changed in the working set, and written once, at the
 -- end. All that can fail (a key of another type) fails before the first write,

@@ -165,14 +165,6 @@ if arg[15] then
     changed = {}
   end
 
-  local function is_before(a, b)
-    for at = 1, min(#a, #b) do
-      local x, y = byte(a, at), byte(b, at)
-      if x ~= y then return x < y end
-    end
-    return #a < #b
-  end
-
   -- Up to `limit` ids after this one. Of a frozen stripe the index may be what
   -- is missing.
   local function ids_after(after, limit)

@@ -74,15 +74,6 @@ if arg[14] then
     n = n + 4
   end
 
-  -- Whether string a comes before b, byte by byte.
-  local function is_before(a, b)
-    for at = 1, min(#a, #b) do
-      local x, y = byte(a, at), byte(b, at)
-      if x ~= y then return x < y end
-    end
-    return #a < #b
-  end
-
   -- The records of one step of HSCAN that are asked for, as settling would leave
   -- them: {key, record, ...}.
   local function wanted(shard, group, buyer, states)

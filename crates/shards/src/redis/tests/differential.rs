@@ -8,161 +8,22 @@ use std::fmt;
 use std::mem::{Discriminant, discriminant};
 
 use super::dump::{self, OfStripe};
-use super::guard::{STRIPE, call};
+use super::guard::{STRIPE, call, shard_key};
+use super::histories::{Batches, Mix, Part};
 use super::server::{Redis, Server};
-use crate::ids::ShardKey;
-use crate::machine::tests::catalog_history::{CatalogAsk, outcome_of};
-use crate::machine::tests::draw::{lend_after_a_loss, step};
+use crate::ids::{ShardKey, TOTAL_MAX};
+use crate::machine::tests::catalog_history::outcome_of;
 use crate::machine::tests::ensure;
-use crate::machine::tests::fixture::{buyer, identity};
-use crate::machine::tests::history::{BUYERS, History, PlaceSetup, Step, write_lines};
-use crate::machine::tests::random::{Case, Rng, for_cases};
+use crate::machine::tests::fixture::{
+    credit, extend, identity, key, lend, request, settings, units,
+};
+use crate::machine::tests::history::Step;
+use crate::machine::tests::random::{Rng, for_cases};
 use crate::machine::tests::world::World;
 use crate::machine::{
-    Changes, Op, Reply, ShardOp, ShardReply, Stamp, State, StripeOp, StripeReply,
+    Changes, Op, RecordSums, Reply, ShardOp, ShardReply, Stamp, StockChange, StripeReply,
 };
-use crate::redis::script::{Answer, BATCH_LEN_MAX, Call, Ran, What};
-
-/// Steps that are gathered into batches; what moves the clock ends a batch.
-#[derive(Clone)]
-struct Batches {
-    places: Vec<PlaceSetup>,
-    steps: Vec<Part>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Part {
-    Step(Step),
-    Catalog(CatalogAsk),
-    Whole(Whole),
-    /// The batch ends here.
-    End,
-}
-
-/// What the machine's own histories do not ask.
-#[derive(Clone, Copy, Debug)]
-enum Whole {
-    Visit,
-    Freeze(u64),
-    Release(u64),
-    Entries(u32),
-    Accept(usize),
-    /// Of what the other shard is said to have received beyond what was sent.
-    Reconcile(usize, u64),
-    List(usize, Option<State>),
-    Explain(usize, u32),
-}
-
-impl fmt::Debug for Batches {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_lines(f, &self.places, &self.steps)
-    }
-}
-
-impl Case for Batches {
-    type Step = Part;
-    fn steps(&mut self) -> &mut Vec<Part> {
-        &mut self.steps
-    }
-}
-
-/// What histories mostly consist of, in percent; the rest is asked of shards.
-#[derive(Clone, Copy)]
-struct Mix {
-    ends: u32,
-    catalog: u32,
-    whole: u32,
-    freezes: bool,
-}
-
-impl Batches {
-    fn small(rng: &mut Rng, mix: Mix) -> Self {
-        let History { places, .. } = History::small(rng);
-        let Mix {
-            ends,
-            catalog,
-            whole,
-            freezes,
-        } = mix;
-        let steps = (0..rng.between(40, 120))
-            .map(|_| match rng.below(100) {
-                at if at < ends => Part::End,
-                at if at < ends + catalog => Part::Catalog(CatalogAsk::draw(rng)),
-                at if at < ends + catalog + whole => {
-                    Part::Whole(Whole::draw(rng, freezes, places.len()))
-                }
-                99 if freezes => Part::Step(lend_after_a_loss(rng, places.len())),
-                _ => Part::Step(step(rng, places.len())),
-            })
-            .collect();
-        Self { places, steps }
-    }
-
-    fn crowded(rng: &mut Rng) -> Self {
-        let History { places, steps } = History::crowded(rng);
-        let mut parts = Vec::new();
-        for step in steps {
-            parts.push(Part::Step(step));
-            if rng.chance(20) {
-                parts.push(Part::End);
-            }
-        }
-        Self {
-            places,
-            steps: parts,
-        }
-    }
-}
-
-impl Whole {
-    fn draw(rng: &mut Rng, freezes: bool, places: usize) -> Self {
-        let place = rng.below(u32::try_from(places).unwrap()) as usize;
-        match rng.below(10) {
-            1 => Self::Entries(rng.below(3)),
-            2 => Self::Accept(place),
-            3 => Self::Reconcile(place, u64::from(rng.below(3))),
-            4 => Self::List(
-                place,
-                rng.pick(&[None, Some(State::Held), Some(State::Cancelled)]),
-            ),
-            5 => Self::Explain(place, rng.below(BUYERS)),
-            6 if freezes => Self::Freeze(u64::from(rng.between(7, 8))),
-            7.. if freezes => Self::Release(u64::from(rng.between(7, 8))),
-            _ => Self::Visit,
-        }
-    }
-
-    fn op(self, world: &World) -> Op {
-        let at = |place: usize, op| Op::Shard(world.shard_key(place), op);
-        match self {
-            Self::Visit => Op::Stripe(StripeOp::Visit),
-            Self::Freeze(id) => Op::Stripe(StripeOp::Freeze {
-                id,
-                reason: format!("for a test, {id}"),
-            }),
-            Self::Release(id) => Op::Stripe(StripeOp::Release { id }),
-            Self::Entries(limit) => Op::Stripe(StripeOp::Entries { after: None, limit }),
-            Self::Accept(place) => at(place, ShardOp::Accept),
-            Self::Reconcile(place, more) => {
-                let peer = crate::ids::ShardNo(1);
-                let shard = world.stripe.shards.get(&world.shard_key(place));
-                let sent = shard.and_then(|shard| shard.header.counters.sent.get(&peer));
-                let received = sent.copied().unwrap_or(0) + more;
-                at(place, ShardOp::Reconcile { peer, received })
-            }
-            Self::List(place, state) => at(
-                place,
-                ShardOp::List {
-                    after: None,
-                    limit: 1_000,
-                    buyer: None,
-                    states: state.into_iter().collect(),
-                },
-            ),
-            Self::Explain(place, n) => at(place, ShardOp::Explain { buyer: buyer(n) }),
-        }
-    }
-}
+use crate::redis::script::{Answer, BATCH_LEN_MAX, Call, Garbled, Ran, What};
 
 struct Batch {
     stamp: Stamp,
@@ -302,7 +163,7 @@ impl Told {
 }
 
 impl Batch {
-    fn compare(&self, ran: Result<Ran, crate::redis::script::Garbled>) -> Result<(), String> {
+    fn compare(&self, ran: Result<Ran, Garbled>) -> Result<(), String> {
         let place = || format!("{:?} of {:#?}", self.stamp, self.ops);
         let ran = ran.map_err(|why| format!("{why}\n{}", place()))?;
         let Ran::Ops { answers, .. } = ran else {
@@ -328,11 +189,11 @@ impl Batch {
 fn normal(answer: &mut Answer) {
     match answer {
         Answer::Reply(Reply::Shard(ShardReply::Inspected { sums, next, .. })) => {
-            (*sums, *next) = (crate::machine::RecordSums::default(), None);
+            (*sums, *next) = (RecordSums::default(), None);
         }
         Answer::Reply(Reply::Shard(ShardReply::Listed { reservations, next })) => {
             reservations.sort_by_key(|(key, _)| *key);
-            *next = next.take().filter(|_| false);
+            *next = None;
         }
         Answer::Reply(Reply::Stripe(StripeReply::Visited(visit))) => visit.seq = 0,
         _ => {}
@@ -506,4 +367,97 @@ fn the_script_is_the_machine_in_its_catalog() {
 fn the_script_is_the_machine_where_more_lapses_than_a_batch_gives_back() {
     let answers = differ("crowded histories in Redis", 60, Batches::crowded);
     answers.must_have("Look Again, Lend Again, Change Again, Expire Swept");
+}
+
+/// Numbers that Lua has no exact ones for, or that come up to where these end.
+#[test]
+fn the_script_is_the_machine_at_the_ends_of_numbers() {
+    let shard = shard_key();
+    let at = |op| Op::Shard(shard.clone(), op);
+    let change = |n, change| {
+        at(ShardOp::Change {
+            request: request(n),
+            change,
+            gathered: true,
+            version: 1,
+        })
+    };
+    let adjust = |n, delta| {
+        let allow_partial = n > 5;
+        change(
+            n,
+            StockChange::Adjust {
+                delta,
+                allow_partial,
+            },
+        )
+    };
+    let set = |n, total, expected| change(n, StockChange::SetTotal { total, expected });
+    let lend = |to, wanted| at(lend(to, wanted, 0));
+    let credit = |from, sent| at(credit(from, sent));
+    let reserve = |n, version| {
+        at(ShardOp::Reserve {
+            key: key(1, n),
+            quantity: units(1),
+            version,
+        })
+    };
+    let extend = |ms| at(extend(key(1, 1), ms));
+    let create = |supply| {
+        at(ShardOp::Create {
+            settings: settings(),
+            version: 1,
+            supply,
+        })
+    };
+    let most = i64::try_from(TOTAL_MAX).unwrap();
+    let batches = [
+        vec![
+            create(Some(3)),
+            adjust(1, i64::MAX),
+            adjust(2, i64::MIN),
+            adjust(6, i64::MIN),
+            adjust(6, i64::MIN),
+            adjust(6, i64::MIN + 1),
+            adjust(7, most),
+            adjust(7, most + 1),
+            adjust(8, 1),
+            adjust(3, -most),
+        ],
+        vec![
+            set(10, u64::MAX, 0),
+            set(11, TOTAL_MAX + 1, 0),
+            set(12, TOTAL_MAX, 0),
+            set(12, TOTAL_MAX, 1 << 60),
+            set(13, 7, u64::MAX),
+            set(14, 0, TOTAL_MAX),
+        ],
+        vec![adjust(20, most - 5), credit(3, 5), lend(1, u64::MAX)],
+        vec![
+            credit(4, 9),
+            lend(1, 5),
+            lend(2, TOTAL_MAX),
+            credit(5, most.cast_unsigned() - 40),
+        ],
+        vec![
+            reserve(1, 1),
+            reserve(2, u64::MAX),
+            extend(u64::MAX),
+            extend(1 << 53),
+            extend(600_000),
+            at(ShardOp::Look),
+        ],
+    ];
+    let mut told = Told {
+        world: World::to_open(&[]).0,
+        batches: Vec::new(),
+    };
+    for ops in batches {
+        told.run(ops);
+    }
+    let counters = &told.world.stripe.shards[&shard].header.counters;
+    let received: u64 = counters.received.values().sum();
+    assert!(counters.gained < received, "it has wrapped");
+    let server = Server::start();
+    told.check(&mut server.connect()).unwrap();
 }
