@@ -137,7 +137,7 @@ async fn attempt(
     known: &mut Vec<Endpoint>,
     waits_for_all: bool,
 ) -> Result<Opened, Failed> {
-    let reached = reach(options, connector, known).await?;
+    let mut reached = reach(options, connector, known).await?;
     if waits_for_all && let Some(cause) = &reached.cause {
         return Err(Failed::Unready(cause.clone()));
     }
@@ -299,7 +299,7 @@ impl Reached {
     /// Who the store is, by its guards; of a new one, what it is made to be. And
     /// the stripes whose guards are missing.
     async fn identity(
-        &self,
+        &mut self,
         options: &Options,
         acknowledge: Acknowledge,
         waits_for_all: bool,
@@ -389,7 +389,7 @@ impl Reached {
     /// servers that make one at once both go by it. What is there of one that
     /// was half made decides likewise.
     async fn make(
-        &self,
+        &mut self,
         acknowledge: Acknowledge,
         begun: Option<StoreIdentity>,
     ) -> Result<StoreIdentity, Failed> {
@@ -400,42 +400,10 @@ impl Reached {
         });
         tracing::info!("making a new store");
         for stripe in StripeNo::all() {
+            self.make_guard(stripe, &identity, acknowledge).await?;
             let Some(link) = self.link(stripe) else {
                 continue;
             };
-            let init = What::Init {
-                identity: &identity,
-                frozen: None,
-            };
-            let call = call(link, stripe, identity.store_id, init);
-            let flushed = link.run(vec![call.encode()], acknowledge).await;
-            // Another server's first stripe is told from another store by what
-            // all others have to be.
-            let ran = match flushed.answers.into_iter().next() {
-                Some(answer) => answer.map(|answer| call.decode(&answer)),
-                None => Err(Fault::Unknown("no answer".to_owned())),
-            };
-            let fault = match ran {
-                Ok(Ok(Ran::Taken(_))) => flushed.acknowledged.err().map(Fault::Unknown),
-                Ok(Ok(Ran::Foreign { .. })) if stripe.0 == 0 => None,
-                Ok(Ok(Ran::Foreign { .. })) => {
-                    return Err(Failed::ForGood(OpenError::Unusable(format!(
-                        "stripe {stripe} belongs to another store than the others"
-                    ))));
-                }
-                Ok(Ok(other)) => Some(Fault::Unknown(format!("{other:?}"))),
-                Ok(Err(garbled)) => Some(Fault::Unknown(garbled.to_string())),
-                Err(fault) => Some(fault),
-            };
-            if let Some(fault) = fault {
-                return Err(match checks::refused(&link.endpoint, &fault) {
-                    Some(what) => Failed::ForGood(OpenError::Unusable(what)),
-                    None => Failed::Unready(format!(
-                        "{}: stripe {stripe} could not be made: {fault}",
-                        link.endpoint
-                    )),
-                });
-            }
             if stripe.0 == 0
                 && let Some(there) = self.read(link, stripe).await?
             {
@@ -443,6 +411,55 @@ impl Reached {
             }
         }
         Ok(identity)
+    }
+
+    /// Writes one guard, or leaves the one that is there.
+    async fn make_guard(
+        &mut self,
+        stripe: StripeNo,
+        identity: &StoreIdentity,
+        acknowledge: Acknowledge,
+    ) -> Result<(), Failed> {
+        let owner = self.owners.get(usize::from(stripe.0));
+        let link = owner.and_then(|owner| self.links.get_mut(owner.as_ref()?));
+        let Some(link) = link else { return Ok(()) };
+        // ⚔ By a list that is old nothing is acknowledged, and so many stripes
+        // take a while.
+        let kept_up = link.keep_up().await;
+        let init = What::Init {
+            identity,
+            frozen: None,
+        };
+        let call = call(link, stripe, identity.store_id, init);
+        let flushed = link.run(vec![call.encode()], acknowledge).await;
+        let ran = match flushed.answers.into_iter().next() {
+            Some(answer) => answer.map(|answer| call.decode(&answer)),
+            None => Err(Fault::Unknown("no answer".to_owned())),
+        };
+        let fault = match ran {
+            Ok(Ok(Ran::Taken(_))) => flushed.acknowledged.err().map(Fault::Unknown),
+            // Another server's first stripe is told from another store by what
+            // all others have to be.
+            Ok(Ok(Ran::Foreign { .. })) if stripe.0 == 0 => None,
+            Ok(Ok(Ran::Foreign { .. })) => {
+                return Err(Failed::ForGood(OpenError::Unusable(format!(
+                    "stripe {stripe} belongs to another store than the others"
+                ))));
+            }
+            Ok(Ok(other)) => Some(Fault::Unknown(format!("{other:?}"))),
+            Ok(Err(garbled)) => Some(Fault::Unknown(garbled.to_string())),
+            Err(fault) => Some(kept_up.err().unwrap_or(fault)),
+        };
+        match fault {
+            None => Ok(()),
+            Some(fault) => Err(match checks::refused(&link.endpoint, &fault) {
+                Some(what) => Failed::ForGood(OpenError::Unusable(what)),
+                None => Failed::Unready(format!(
+                    "{}: stripe {stripe} could not be made: {fault}",
+                    link.endpoint
+                )),
+            }),
+        }
     }
 
     async fn read(&self, link: &Link, stripe: StripeNo) -> Result<Option<Found>, Failed> {

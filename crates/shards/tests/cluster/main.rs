@@ -18,8 +18,8 @@ mod hand;
 mod loss;
 mod memory;
 mod oldmaster;
-mod replicas;
 mod release;
+mod replicas;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;

@@ -9,13 +9,16 @@ use shards::store::{Store, StoreNode};
 
 use crate::grants::{Call, Sale};
 use crate::server::{Server, eventually, now, options};
-use crate::servers::{Cluster, Node};
+use crate::servers::{Cluster, Node, Plan};
 
 /// Requests at a time.
 const REQUESTS: usize = 8;
 const UNITS: u32 = 1_000_000;
 /// Older than this a list acknowledges nothing.
 const LIST_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Each direction of a slow link.
+const SLOW: Duration = Duration::from_millis(10);
 
 /// How a master does, as the server says it.
 fn status_of(server: &Server, node: &Node) -> Option<StoreNode> {
@@ -285,4 +288,17 @@ async fn strict_waits_for_a_dead_replica_until_it_is_forgotten() {
     says(&server, node, 1, 1).await;
     sale.ends_well(&server).await;
     other.ends_well(&server).await;
+}
+
+/// A store has a guard for each stripe. Where every answer takes its time, they
+/// take longer than a list of replicas counts.
+#[tokio::test]
+async fn a_store_is_made_over_slow_links() {
+    let cluster = Plan::new(3, 1).proxied().start();
+    for master in cluster.masters() {
+        cluster.proxy(master).delay(SLOW);
+    }
+    let server = Server::start(&cluster);
+    let sale = Sale::begin(&server, &cluster, 0, UNITS).await;
+    sale.ask_until_granted(&server).await;
 }
