@@ -228,6 +228,10 @@ if arg[15] then
       return
     end
     if frozen then
+      -- What comes then in this batch may write at once: so all is read before.
+      for place = 1, (#KEYS - 3) / 9 do
+        if not shards[place] then read_shard(place) end
+      end
       frozen, releases = false, max(releases, arg[5]) + 1
       -- What is there of the catalog is what has to be there.
       items = call('HLEN', KEYS[2])
