@@ -163,7 +163,7 @@ pub(super) fn small(index: usize) -> u16 {
     u16::try_from(index).expect("few nodes")
 }
 
-#[expect(
+#[allow(
     clippy::print_stderr,
     reason = "shown by the test runner where a test fails"
 )]

@@ -343,7 +343,7 @@ impl Drop for Node {
 }
 
 impl Node {
-    #[expect(
+    #[allow(
         clippy::print_stderr,
         reason = "shown by the test runner, as the test fails"
     )]

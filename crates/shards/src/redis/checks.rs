@@ -38,9 +38,7 @@ pub(super) fn refused(endpoint: &Endpoint, fault: &Fault) -> Option<String> {
         return None;
     };
     let says = |word: &&str| text.contains(*word);
-    let (_, what) = REFUSALS
-        .iter()
-        .find(|(words, _)| words.iter().any(|word| says(word)))?;
+    let (_, what) = REFUSALS.iter().find(|(words, _)| words.iter().any(says))?;
     Some(format!("{endpoint}: {what} (it says: {text})"))
 }
 
@@ -160,4 +158,134 @@ pub(super) fn unsafe_settings(
         ));
     }
     (unsafe_ones, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            host: "h".to_owned(),
+            port: 1,
+        }
+    }
+
+    fn info(more: &str) -> Info {
+        let text = format!(
+            "redis_version:7.0.15\r\nrun_id:{ID}\r\nmaster_replid:{ID}\r\nrole:master\r\n\
+             aof_enabled:1\r\nmaxmemory_policy:noeviction\r\nmaxmemory:100\r\n{more}"
+        );
+        // The first of two lines is read.
+        let lines: Vec<&str> = more.lines().chain(text.lines()).collect();
+        Info::parse(&lines.join("\r\n")).unwrap()
+    }
+
+    /// What is unsafe, and what is warned of.
+    fn judged(info: &Info, settings: Option<&[(&str, &str)]>) -> (Vec<String>, Vec<String>) {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let checked = Checked {
+            endpoint: &endpoint(),
+            info,
+            settings: settings.map(|pairs| pairs.iter().map(pair).collect()),
+            replicas: 2,
+        };
+        unsafe_settings(&checked, Acknowledge::Replicated)
+    }
+
+    #[test]
+    fn what_is_too_old_or_of_the_other_kind_is_impossible() {
+        let old = [
+            "redis_version:6.2.14",
+            "redis_version:2.8.0",
+            "redis_version:x",
+        ];
+        for version in old {
+            let said = impossible(&endpoint(), &info(version), false).unwrap();
+            assert!(said.contains("7.0 or later"), "{said}");
+            let words = version.replace("redis_version:", "redis ");
+            assert!(said.starts_with("h:1: ") && said.contains(&words), "{said}");
+        }
+        for version in ["redis_version:7.0.0", "redis_version:10.2.1"] {
+            assert_eq!(impossible(&endpoint(), &info(version), false), None);
+        }
+        // Valkey says which Redis it is like.
+        let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2";
+        assert_eq!(impossible(&endpoint(), &info(valkey), false), None);
+        let said = impossible(&endpoint(), &info(""), true).unwrap();
+        assert!(said.contains("--store redis://"), "{said}");
+        let said = impossible(&endpoint(), &info("cluster_enabled:1"), false);
+        assert!(said.unwrap().contains("--store redis-cluster://"));
+    }
+
+    #[test]
+    fn settings_are_judged_by_what_is_in_force() {
+        let good = info("cluster_enabled:1");
+        let settings = [
+            ("maxmemory-policy", "noeviction"),
+            ("appendonly", "yes"),
+            ("cluster-replica-validity-factor", "10"),
+            ("cluster-require-full-coverage", "no"),
+        ];
+        assert_eq!(judged(&good, Some(&settings)), (Vec::new(), Vec::new()));
+        for (at, (value, words)) in [
+            ("volatile-ttl", "set maxmemory-policy noeviction"),
+            ("no", "set appendonly yes"),
+            ("0", "set cluster-replica-validity-factor to 1"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let mut settings = settings;
+            settings[at].1 = value;
+            let (not_safe, _) = judged(&good, Some(&settings));
+            assert_eq!(not_safe.len(), 1, "{not_safe:?}");
+            assert!(not_safe[0].contains(words), "{not_safe:?}");
+        }
+        let mut whole = settings;
+        whole[3].1 = "yes";
+        let (_, warnings) = judged(&good, Some(&whole));
+        assert!(warnings[0].contains("cluster-require-full-coverage no"));
+    }
+
+    #[test]
+    fn where_settings_are_not_told_info_is_judged() {
+        let (not_safe, warnings) = judged(&info(""), None);
+        assert_eq!(not_safe, [""; 0]);
+        assert!(warnings[0].contains("CONFIG GET"), "{warnings:?}");
+        let bad = info("maxmemory_policy:allkeys-lru\r\naof_enabled:0");
+        let (not_safe, _) = judged(&bad, None);
+        assert_eq!(not_safe.len(), 2, "{not_safe:?}");
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_is_told_with_its_setting() {
+        for (text, words) in [
+            ("WRONGPASS invalid", "--store-password-file"),
+            ("NOAUTH Authentication required.", "HOLDFAST_STORE_PASSWORD"),
+            ("NOPERM this user has no", "users.acl"),
+            (
+                "ERR This instance has cluster support disabled",
+                "redis://HOST:PORT",
+            ),
+            ("InvalidCertificate(UnknownIssuer)", "--store-ca"),
+            ("InvalidCertificate(ExpiredContext { .. })", "not valid"),
+            ("InvalidCertificate(NotValidForNameContext", "other names"),
+            ("InvalidCertificate(Revoked)", "another one"),
+            (
+                "AlertReceived(CertificateRequired)",
+                "--store-client-cert and",
+            ),
+            ("ERR holdfast: this store has the format 2", "this format"),
+        ] {
+            let said = refused(&endpoint(), &Fault::NotDone(text.to_owned())).unwrap();
+            assert!(said.contains(words) && said.contains(text), "{said}");
+            assert_eq!(said.lines().count(), 1);
+        }
+        for text in ["LOADING", "it does not answer", "CLUSTERDOWN"] {
+            assert_eq!(refused(&endpoint(), &Fault::Unknown(text.to_owned())), None);
+        }
+    }
 }

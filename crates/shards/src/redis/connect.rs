@@ -130,6 +130,12 @@ impl Connector {
 }
 
 impl Connection {
+    /// It was closed, by whichever end: nothing is sent any more. The driver
+    /// would take what it is given and never answer.
+    pub(super) fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Sends commands as one pipeline: in their order, with nothing between
     /// them. As many results as commands. `scripts`: how many of them may
     /// change something.
@@ -141,6 +147,9 @@ impl Connection {
     ) -> Vec<Result<Value, Fault>> {
         let count = commands.len();
         let sent_once = holds(Rule::NothingIsSentTwice);
+        if self.is_over() {
+            return vec![Err(Fault::Closed); count];
+        }
         let options = CommandOptions {
             max_attempts: sent_once.then_some(1),
             max_redirections: Some(0),

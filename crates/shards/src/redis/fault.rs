@@ -16,6 +16,8 @@ pub(super) enum Fault {
     /// ⚔ The script ended by an error, perhaps in its middle, and is not undone.
     /// The connection has nothing to do with it.
     Midway(String),
+    /// The connection was closed before anything was sent.
+    Closed,
     /// The node does not know the script: nothing was done.
     NoScript,
     /// ⚔ A key is not what it has to be. The script reads all of them before it
@@ -98,6 +100,7 @@ impl Fault {
             Self::NoScript => {
                 StoreError::Unavailable(format!("{node} forgot the script; it is sent again"))
             }
+            Self::Closed => StoreError::Unavailable(format!("{node}: {self}")),
         }
     }
 }
@@ -110,6 +113,7 @@ impl std::fmt::Display for Fault {
             | Self::Midway(text)
             | Self::WrongType(text) => f.write_str(text),
             Self::NoScript => f.write_str("the script is not there"),
+            Self::Closed => f.write_str("the connection was closed"),
         }
     }
 }

@@ -146,6 +146,7 @@ pub(super) fn failed(part: Part, fault: Fault, node: &Endpoint) -> Vec<Queued> {
     match fault {
         Fault::NoScript => not_done(part, "the node does not keep the script"),
         Fault::WrongType(_) => not_done(part, "a key is not what it has to be"),
+        Fault::Closed => not_done(part, "the connection was closed"),
         fault => {
             refuse(part, &fault.into_error(node));
             Vec::new()

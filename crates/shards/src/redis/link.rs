@@ -115,6 +115,11 @@ impl Link {
         Ok(())
     }
 
+    /// It was closed: nothing is sent on it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.is_over()
+    }
+
     /// Whether it is the process that it was, and a master.
     pub(super) fn is_itself(&self) -> Result<(), String> {
         let info = &self.survey.info;

@@ -69,6 +69,8 @@ impl Runner {
     /// Has a connection to the process that serves here now, and knows how it
     /// does.
     async fn be_connected(&mut self) -> Result<(), String> {
+        // What waits need not be told: it goes over the next one.
+        self.link.take_if(|link| link.is_over());
         if let Some(link) = &mut self.link {
             let before = link.survey.at;
             if let Err(fault) = link.keep_up().await

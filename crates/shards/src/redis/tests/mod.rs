@@ -23,5 +23,8 @@ mod histories;
 mod losses;
 #[cfg(not(feature = "mutants"))]
 mod pages;
+mod sent_once;
 #[cfg(not(feature = "mutants"))]
 mod server;
+#[path = "../../../../../tests/src/redis/mod.rs"]
+mod servers;
