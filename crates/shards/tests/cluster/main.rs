@@ -25,3 +25,15 @@ mod server;
 mod servers;
 mod split;
 mod unknown;
+mod acl;
+mod errors;
+mod failover;
+mod life;
+mod moves;
+mod sale;
+mod secrets;
+mod server;
+#[path = "../../../../tests/src/redis/mod.rs"]
+mod servers;
+mod start_up;
+mod tls;
