@@ -10,30 +10,26 @@
     reason = "tests; clippy's own exemption covers functions marked as tests only"
 )]
 
+mod acl;
 mod clock;
+mod errors;
 mod failover;
 mod grants;
 mod guards;
 mod hand;
+mod life;
 mod loss;
 mod memory;
+mod moves;
 mod oldmaster;
 mod release;
 mod replicas;
-mod server;
-#[path = "../../../../tests/src/redis/mod.rs"]
-mod servers;
-mod split;
-mod unknown;
-mod acl;
-mod errors;
-mod failover;
-mod life;
-mod moves;
 mod sale;
 mod secrets;
 mod server;
 #[path = "../../../../tests/src/redis/mod.rs"]
 mod servers;
+mod split;
 mod start_up;
 mod tls;
+mod unknown;
