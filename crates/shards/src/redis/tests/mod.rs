@@ -28,3 +28,5 @@ mod sent_once;
 mod server;
 #[path = "../../../../../tests/src/redis/mod.rs"]
 mod servers;
+#[cfg(not(feature = "mutants"))]
+mod twice;
