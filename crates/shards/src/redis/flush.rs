@@ -103,14 +103,13 @@ pub(super) fn guard_after(call: &Call<'_>, answer: &Result<Bytes, Fault>) -> Opt
 /// that serves, is answered alike.
 pub(super) fn tells_frozen(part: &Part, answers: &[Answer]) -> Option<bool> {
     let ops = part.queued.iter().map(|one| &one.waiting.op);
-    ops.zip(answers)
-        .filter_map(|(op, answer)| match answer {
-            Answer::NotYet => None,
-            _ if says_frozen(answer) => Some(true),
-            Answer::Reply(Reply::Stripe(StripeReply::Visited(_))) => Some(false),
-            Answer::Reply(_) => (!op.runs_frozen()).then_some(false),
-        })
-        .last()
+    let tells = |(op, answer): (&Op, &Answer)| match answer {
+        Answer::NotYet => None,
+        _ if says_frozen(answer) => Some(true),
+        Answer::Reply(Reply::Stripe(StripeReply::Visited(_))) => Some(false),
+        Answer::Reply(_) => (!op.runs_frozen()).then_some(false),
+    };
+    ops.zip(answers).rev().find_map(tells)
 }
 
 pub(super) fn says_frozen(answer: &Answer) -> bool {

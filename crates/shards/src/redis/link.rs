@@ -23,7 +23,7 @@ pub(super) const SURVEY_EVERY: Duration = Duration::from_millis(500);
 /// ⚔ Older than this, what it said acknowledges nothing.
 const SURVEY_AGE_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for what it says of itself.
-const SURVEY_TIME_MAX: Duration = Duration::from_millis(300);
+const SURVEY_TIME_MAX: Duration = Duration::from_millis(500);
 /// How long the node waits for its replicas.
 const WAIT_TIME_MAX: Duration = Duration::from_millis(200);
 /// Longest wait for a flush, its WAIT included.

@@ -72,15 +72,15 @@ mod marked {
         fn plain(text: &str) -> String {
             text.split(RULE)
                 .enumerate()
-                .map(|(n, piece)| match n {
-                    0 => piece.to_owned(),
-                    _ => {
-                        let (name, piece) = piece.split_once(END).unwrap();
-                        let known = Rule::ALL.iter().any(|rule| rule.name() == name);
-                        assert!(known, "the script names a rule that there is not: {name}");
-                        let (code, instead) = piece.split_once(ELSE).unwrap();
-                        format!("{code}{}", instead.split_once(END).unwrap().1)
+                .map(|(n, piece)| {
+                    if n == 0 {
+                        return piece.to_owned();
                     }
+                    let (name, piece) = piece.split_once(END).unwrap();
+                    let known = Rule::ALL.iter().any(|rule| rule.name() == name);
+                    assert!(known, "the script names a rule that there is not: {name}");
+                    let (code, instead) = piece.split_once(ELSE).unwrap();
+                    format!("{code}{}", instead.split_once(END).unwrap().1)
                 })
                 .collect()
         }
