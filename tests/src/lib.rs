@@ -12,6 +12,9 @@
 //! }
 //! ```
 //!
+//! What holds on every kind of [`Store`] is one function that takes the store,
+//! and [`on_every_store!`] makes its tests.
+//!
 //! Rules that every test here keeps:
 //! - Its own servers, on free ports of the loopback, in its own temporary
 //!   directory; ended by the process ids that it started, and by nothing else.
@@ -40,6 +43,7 @@ mod raw;
 pub mod redis;
 mod server;
 mod shop;
+mod store;
 pub mod tools;
 mod wait;
 mod wire;
@@ -53,6 +57,7 @@ pub use ids::{Ids, seed};
 pub use raw::raw_unary;
 pub use server::{DATA_DIR, Killer, Memory, Server, Setup};
 pub use shop::{Instant, Shop, instant, item, millis};
+pub use store::Store;
 pub use wait::{PATIENCE, poll_until, within};
 pub use wire::Wire;
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::iter;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -13,7 +14,9 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use crate::binary::Binary;
+use crate::redis;
 use crate::shop::Shop;
+use crate::store::Store;
 use crate::wait::{poll_until, within};
 
 /// Lines of a failed test's server log that are shown.
@@ -26,6 +29,16 @@ pub struct Setup {
     listen: String,
     args: Vec<String>,
     wrapper: Vec<String>,
+    store: Store,
+}
+
+/// Whether a server may find that nobody has made its store yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    /// It makes one then.
+    New,
+    /// It does not: what was there is lost.
+    Again,
 }
 
 /// Stands for the server's directory in [`Setup::under`].
@@ -39,7 +52,15 @@ impl Setup {
             listen: "127.0.0.1:0".into(),
             args: vec!["--drain-grace".into(), "0s".into()],
             wrapper: Vec::new(),
+            store: Store::Embedded,
         }
+    }
+
+    /// Over this store in place of an embedded one. The first of a store's
+    /// servers makes it; one that is started again does not.
+    pub fn on(mut self, store: &Store) -> Self {
+        self.store = store.clone();
+        self
     }
 
     /// With these arguments of `serve` in place of those that [`Setup::new`]
@@ -57,6 +78,15 @@ impl Setup {
         self
     }
 
+    /// Under a clock that is so many seconds ahead of the machine's; behind,
+    /// where negative.
+    pub fn clock_ahead(self, seconds: i64) -> Self {
+        let set = redis::clock_of(seconds);
+        let set = set.iter().map(|(name, value)| format!("{name}={value}"));
+        let words: Vec<_> = iter::once("env".to_owned()).chain(set).collect();
+        self.under(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     /// On a port that stays the same over restarts: one that the system does
     /// not hand out to others meanwhile.
     pub fn on_fixed_port(mut self) -> Self {
@@ -67,19 +97,27 @@ impl Setup {
         self
     }
 
-    /// Starts it on a new, empty directory.
+    /// Starts it on a new, empty directory, or over its store.
     pub async fn start(self) -> Server {
         let home = TempDir::with_prefix("holdfast-test-").expect("a temporary directory");
         let data_dir = home.path().join("data");
-        self.start_in(Arc::new(home), data_dir).await
+        self.start_in(Arc::new(home), data_dir, Begin::New).await
     }
 
-    async fn start_in(self, home: Arc<TempDir>, data_dir: PathBuf) -> Server {
+    async fn start_in(self, home: Arc<TempDir>, data_dir: PathBuf, begin: Begin) -> Server {
         let started = fs::read_dir(home.path()).expect("the directory").count();
         let log = home.path().join(format!("server-{started}.log"));
         let data = data_dir.to_str().expect("a path in UTF-8");
-        let mut args = vec!["serve", "--listen", &self.listen, "--data-dir", data];
+        let url = self.store.url();
+        let mut args = vec!["serve", "--listen", &self.listen];
         args.extend(["--http-listen", "127.0.0.1:0"]);
+        match &url {
+            None => args.extend(["--data-dir", data]),
+            Some(url) => args.extend(["--store", url]),
+        }
+        if url.is_some() && begin == Begin::New {
+            args.push("--init-store");
+        }
         args.extend(self.args.iter().map(String::as_str));
         let wrapper: Vec<_> = self
             .wrapper
@@ -115,8 +153,11 @@ impl Setup {
         let addresses = first.as_deref().and_then(|line| {
             let line = line.strip_prefix("holdfast is listening on ")?;
             let (grpc, line) = line.split_once(", metrics on http://")?;
-            let (http, dir) = line.split_once(", ")?;
-            let is_its_own = dir == format!("data in {}", server.data_dir.display());
+            let (http, place) = line.split_once(", ")?;
+            let is_its_own = match &url {
+                None => place == format!("data in {}", server.data_dir.display()),
+                Some(url) => place == format!("store {url}"),
+            };
             is_its_own.then(|| (grpc.to_owned(), http.to_owned()))
         });
         (server.address, server.http_authority) =
@@ -164,6 +205,11 @@ impl Server {
         Setup::new(binary).start().await
     }
 
+    /// Where it keeps its items.
+    pub fn store(&self) -> &Store {
+        &self.setup.store
+    }
+
     /// Where it listens, as `http://127.0.0.1:port`.
     pub fn address(&self) -> &str {
         &self.address
@@ -179,7 +225,7 @@ impl Server {
         &self.http_authority
     }
 
-    /// Its directory.
+    /// Its directory, where its store is an embedded one.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
     }
@@ -264,7 +310,7 @@ impl Server {
         self.child.wait().expect("its end");
     }
 
-    /// Starts it again on the same directory, as it was started before.
+    /// Starts it again on the same directory or store, as it was started before.
     pub async fn restart(mut self) -> Self {
         assert!(self.ended().is_some(), "it still runs");
         let (setup, home, dir) = (
@@ -273,16 +319,19 @@ impl Server {
             self.data_dir.clone(),
         );
         drop(self);
-        setup.start_in(home, dir).await
+        setup.start_in(home, dir, Begin::Again).await
     }
 
-    /// Starts another one of the same kind on a copy of this one's directory,
-    /// which must not change meanwhile.
+    /// Starts another one of the same kind on a copy of this one's directory or
+    /// store, which must not change meanwhile.
     pub async fn start_on_copy(&self) -> Self {
         let dir = TempDir::with_prefix("holdfast-test-").expect("a temporary directory");
         let copy = dir.path().join("data");
-        copy_files(&self.data_dir, &copy);
-        self.setup.clone().start_in(Arc::new(dir), copy).await
+        let setup = self.setup.clone().on(&self.setup.store.copy());
+        if let Store::Embedded = setup.store {
+            copy_files(&self.data_dir, &copy);
+        }
+        setup.start_in(Arc::new(dir), copy, Begin::Again).await
     }
 }
 
@@ -300,6 +349,7 @@ impl Drop for Server {
         // Both fail only for a child that has been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        redis::tidy_clock(self.child.id());
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }

@@ -18,6 +18,7 @@ use tonic::{Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::failure::ok;
+use crate::wait::poll_until;
 use crate::wire::Wire;
 
 /// What a call gives.
@@ -222,6 +223,19 @@ impl Shop {
         let audit = self.audit(item).await;
         assert_eq!(audit.verdict(), AuditVerdict::Sound, "{audit:#?}");
         assert_eq!(audit.oversold_units, Some(0), "{audit:#?}");
+    }
+
+    /// The same, once all shards can be read and stand still.
+    pub async fn assert_sound_soon(&self, item: &str) {
+        let decided = poll_until("an audit that is decided", async || {
+            let audit = self.audit(item).await;
+            match audit.verdict() {
+                AuditVerdict::Undecided => Err(format!("{audit:?}")),
+                verdict => Ok((verdict, audit)),
+            }
+        });
+        let (verdict, audit) = decided.await;
+        assert_eq!(verdict, AuditVerdict::Sound, "{audit:#?}");
     }
 
     /// What health says of each of these services; `None` for an unknown one.

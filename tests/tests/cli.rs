@@ -8,8 +8,10 @@
     reason = "helpers of tests, which may fail them"
 )]
 
-use e2e::{Ended, Server, holdfast, run};
+use e2e::{Ended, Server, Store, holdfast, run};
 use serde_json::{Value, json};
+
+e2e::on_every_store!(a_sale_by_hand, items_and_the_server_itself);
 
 /// The command's exit codes, as `--help` tells them.
 const DONE: i32 = 0;
@@ -24,7 +26,11 @@ struct Terminal {
 
 impl Terminal {
     async fn new() -> Self {
-        let server = Server::start(holdfast!()).await;
+        Self::over(&Store::Embedded).await
+    }
+
+    async fn over(store: &Store) -> Self {
+        let server = store.serve(holdfast!()).await;
         Self { server }
     }
 
@@ -60,9 +66,8 @@ fn error_of(ended: &Ended) -> Value {
     said["error"].take()
 }
 
-#[tokio::test]
-async fn a_sale_by_hand() {
-    let terminal = Terminal::new().await;
+async fn a_sale_by_hand(store: Store) {
+    let terminal = Terminal::over(&store).await;
     let create = "item create sneaker --stock 5 --limit-per-buyer 3 --hold-ttl 10m";
     let item = terminal.json(DONE, create).await;
     assert_eq!(item["item_id"], "sneaker");
@@ -256,9 +261,8 @@ async fn completions_are_scripts() {
     }
 }
 
-#[tokio::test]
-async fn items_and_the_server_itself() {
-    let terminal = Terminal::new().await;
+async fn items_and_the_server_itself(store: Store) {
+    let terminal = Terminal::over(&store).await;
     terminal.json(DONE, "item create a.1 --stock 1").await;
     terminal.json(DONE, "item create b.1 --stock 0").await;
     let paused = terminal
@@ -305,9 +309,11 @@ async fn items_and_the_server_itself() {
     );
 
     let status = terminal.json(DONE, "status").await;
+    let durability = store.durability().as_str_name();
+    let durability = durability.trim_start_matches("DURABILITY_");
     assert_eq!(
         (&status["store_kind"], &status["durability"]),
-        (&json!("embedded"), &json!("EMBEDDED"))
+        (&json!(store.kind()), &json!(durability))
     );
     assert_eq!(
         (&status["draining"], &status["serving_stripes"]),

@@ -10,12 +10,20 @@
 )]
 
 use client::Target;
-use e2e::{Ids, Instant, Server, Shop, failure, holdfast, instant, item, millis, ok, poll_until};
+use e2e::{Ids, Instant, Shop, Store, failure, holdfast, instant, item, millis, ok, poll_until};
 use proto::v1::{
     ConfirmOutcome, GetStockRequest, Item, Reservation, ReservationKey, ReservationState,
     ReserveOutcome, SalePhase,
 };
 use tonic::Code;
+
+e2e::on_every_store!(
+    a_hold_past_its_deadline_is_expired_at_once_for_every_rpc,
+    a_hold_is_held_until_its_deadline_and_not_a_moment_longer,
+    a_hold_extended_by_a_day_does_not_keep_others_from_expiring,
+    a_late_confirm_takes_the_units_anew_while_there_are_some,
+    a_late_confirm_that_finds_no_units_is_lost_for_good,
+);
 
 const DAY_MS: u32 = 24 * 60 * 60 * 1000;
 
@@ -56,9 +64,8 @@ fn end(reservation: &Reservation) -> Instant {
     instant(reservation.expire_time.as_ref())
 }
 
-#[tokio::test]
-async fn a_hold_past_its_deadline_is_expired_at_once_for_every_rpc() {
-    let server = Server::start(holdfast!()).await;
+async fn a_hold_past_its_deadline_is_expired_at_once_for_every_rpc(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     set_clock(&shop).await;
     // One item for each rpc, so that each is the first to look.
@@ -110,9 +117,8 @@ async fn a_hold_past_its_deadline_is_expired_at_once_for_every_rpc() {
 }
 
 /// Reads on and on, across the deadline: held before, and free from then on.
-#[tokio::test]
-async fn a_hold_is_held_until_its_deadline_and_not_a_moment_longer() {
-    let server = Server::start(holdfast!()).await;
+async fn a_hold_is_held_until_its_deadline_and_not_a_moment_longer(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     shop.create(short("sneaker", 200), 3).await;
     let held = hold(&shop, &ids.key("sneaker"), 2).await;
@@ -139,9 +145,8 @@ async fn a_hold_is_held_until_its_deadline_and_not_a_moment_longer() {
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn a_hold_extended_by_a_day_does_not_keep_others_from_expiring() {
-    let server = Server::start(holdfast!()).await;
+async fn a_hold_extended_by_a_day_does_not_keep_others_from_expiring(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     set_clock(&shop).await;
     shop.create(short("sneaker", 3_000), 4).await;
@@ -173,9 +178,8 @@ async fn a_hold_extended_by_a_day_does_not_keep_others_from_expiring() {
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn a_late_confirm_takes_the_units_anew_while_there_are_some() {
-    let server = Server::start(holdfast!()).await;
+async fn a_late_confirm_takes_the_units_anew_while_there_are_some(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     set_clock(&shop).await;
     shop.create(short("sneaker", 100), 2).await;
@@ -199,9 +203,8 @@ async fn a_late_confirm_takes_the_units_anew_while_there_are_some() {
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn a_late_confirm_that_finds_no_units_is_lost_for_good() {
-    let server = Server::start(holdfast!()).await;
+async fn a_late_confirm_that_finds_no_units_is_lost_for_good(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     set_clock(&shop).await;
     shop.create(short("sneaker", 100), 2).await;

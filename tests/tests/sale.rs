@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use client::Target;
-use e2e::{Failure, Ids, Server, Shop, holdfast, item, ok};
+use e2e::{Failure, Ids, Server, Shop, Store, holdfast, item, ok};
 use proto::v1::reserve_result::Result as Entry;
 use proto::v1::{
     BatchReserveRequest, ConfirmOutcome, Item, Reservation, ReservationKey, ReservationState,
@@ -21,6 +21,15 @@ use proto::v1::{
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tonic::Code;
+
+e2e::on_every_store!(
+    twenty_equal_reserves_at_once_are_one_grant_and_twenty_equal_answers,
+    a_rush_sells_every_unit_once_and_returned_units_again,
+    large_requests_that_do_not_fit_leave_every_unit_to_smaller_ones,
+    one_buyer_in_many_tabs_gets_no_more_than_the_limit,
+    cancel_and_confirm_at_once_end_each_of_a_thousand_holds_exactly_once,
+    each_entry_of_a_batch_is_decided_on_its_own,
+);
 
 /// Connections that a crowd is spread over.
 const CONNECTIONS: usize = 4;
@@ -57,9 +66,8 @@ fn count(answers: &[ReserveResponse], outcome: ReserveOutcome) -> usize {
         .count()
 }
 
-#[tokio::test]
-async fn twenty_equal_reserves_at_once_are_one_grant_and_twenty_equal_answers() {
-    let server = Server::start(holdfast!()).await;
+async fn twenty_equal_reserves_at_once_are_one_grant_and_twenty_equal_answers(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     shop.create(item("sneaker"), 10).await;
     let key = ids.key("sneaker");
@@ -75,10 +83,9 @@ async fn twenty_equal_reserves_at_once_are_one_grant_and_twenty_equal_answers() 
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn a_rush_sells_every_unit_once_and_returned_units_again() {
+async fn a_rush_sells_every_unit_once_and_returned_units_again(store: Store) {
     const UNITS: usize = 200;
-    let server = Server::start(holdfast!()).await;
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     shop.create(item("sneaker"), 200).await;
 
@@ -121,9 +128,8 @@ async fn a_rush_sells_every_unit_once_and_returned_units_again() {
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn large_requests_that_do_not_fit_leave_every_unit_to_smaller_ones() {
-    let server = Server::start(holdfast!()).await;
+async fn large_requests_that_do_not_fit_leave_every_unit_to_smaller_ones(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     shop.create(item("sneaker"), 100).await;
 
@@ -159,9 +165,8 @@ async fn large_requests_that_do_not_fit_leave_every_unit_to_smaller_ones() {
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn one_buyer_in_many_tabs_gets_no_more_than_the_limit() {
-    let server = Server::start(holdfast!()).await;
+async fn one_buyer_in_many_tabs_gets_no_more_than_the_limit(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     let limited = Item {
         max_units_per_buyer: 3,
@@ -213,11 +218,10 @@ async fn race(first: Shop, second: Shop, key: ReservationKey) -> ReservationStat
     }
 }
 
-#[tokio::test]
-async fn cancel_and_confirm_at_once_end_each_of_a_thousand_holds_exactly_once() {
+async fn cancel_and_confirm_at_once_end_each_of_a_thousand_holds_exactly_once(store: Store) {
     const HOLDS: usize = 1_000;
     const AT_ONCE: usize = 8;
-    let server = Server::start(holdfast!()).await;
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     shop.create(item("sneaker"), 1_000).await;
 
@@ -268,9 +272,8 @@ fn error(result: &ReserveResult) -> Failure {
     }
 }
 
-#[tokio::test]
-async fn each_entry_of_a_batch_is_decided_on_its_own() {
-    let server = Server::start(holdfast!()).await;
+async fn each_entry_of_a_batch_is_decided_on_its_own(store: Store) {
+    let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
     let limited = Item {
         max_units_per_buyer: 2,

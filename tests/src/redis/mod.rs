@@ -44,6 +44,7 @@ mod value;
 mod view;
 mod wait;
 
+pub use clock::{clock_of, tidy as tidy_clock};
 pub use cluster::Cluster;
 pub use connection::{Connection, TIMEOUT};
 pub use node::Node;

@@ -29,6 +29,8 @@ const SHARD_RECORDS: u64 = 8;
 pub(crate) struct Caller {
     draw: Draw,
     shop: Shop,
+    /// It is in other processes.
+    is_store_far: bool,
     pub tally: Tally,
     /// Records that the server keeps because of this caller's calls that were
     /// answered, at most.
@@ -79,9 +81,10 @@ fn header(metadata: &mut MetadataMap, name: &'static str, value: &str) {
 }
 
 impl Caller {
-    pub(crate) fn new(draw: Draw, shop: Shop) -> Self {
+    pub(crate) fn new(draw: Draw, shop: Shop, is_store_far: bool) -> Self {
         Self {
             draw,
+            is_store_far,
             shop,
             tally: Tally::default(),
             records: 0,
@@ -93,6 +96,9 @@ impl Caller {
     fn dressed<T: Message>(&mut self, message: T) -> Request<T> {
         let mut how = How {
             too_large: message.encoded_len() > MESSAGE_BYTES_MAX,
+            // What takes many ways there and back has a deadline of the server's
+            // own, and a pipeline one that a busy machine may miss.
+            timed: self.is_store_far,
             ..How::default()
         };
         let mut request = Request::new(message);
@@ -433,7 +439,7 @@ impl Caller {
         let how = How {
             raw: true,
             too_large: bytes.len() > MESSAGE_BYTES_MAX,
-            timed: false,
+            timed: self.is_store_far,
         };
         let path = format!("/holdfast.inventory.v1.{method}");
         let result = raw_unary(self.shop.wire(), &path, Request::new(bytes.clone())).await;

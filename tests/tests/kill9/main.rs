@@ -18,7 +18,7 @@ mod log;
 
 use std::ops::RangeInclusive;
 
-use e2e::{Ids, Server, Setup, Shop, holdfast, item, millis, within};
+use e2e::{Ids, Server, Setup, Shop, Store, holdfast, item, millis, within};
 use proto::v1::{Item, ReservationState};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
@@ -158,7 +158,23 @@ fn all_of(callers: &[Caller]) -> Log {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_unknown_is_half_done() {
-    let kills = std::env::var("HOLDFAST_TEST_KILL9_ROUNDS").map_or(ROUNDS, |rounds| {
+    kill_often(|| Store::Embedded, ROUNDS).await;
+}
+
+/// What a dead server had sent is done or not, and its store goes on; fewer
+/// kills, for there is no disk of the server's own.
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_in_redis() {
+    kill_often(Store::redis, ROUNDS / 8).await;
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_in_a_cluster() {
+    kill_often(Store::cluster, ROUNDS / 8).await;
+}
+
+async fn kill_often(store: fn() -> Store, rounds: u32) {
+    let kills = std::env::var("HOLDFAST_TEST_KILL9_ROUNDS").map_or(rounds, |rounds| {
         rounds
             .parse()
             .expect("HOLDFAST_TEST_KILL9_ROUNDS is a number")
@@ -166,13 +182,13 @@ async fn nothing_acknowledged_is_lost_and_nothing_unknown_is_half_done() {
     let mut ids = Ids::seeded();
     for first in (1..=kills).step_by(ROUNDS_OF_A_STORE) {
         let end = kills.min(first - 1 + u32::try_from(ROUNDS_OF_A_STORE).unwrap());
-        kill_one_store(first..=end, &mut ids).await;
+        kill_one_store(&store(), first..=end, &mut ids).await;
     }
 }
 
 #[expect(clippy::print_stdout, reason = "what a failure was preceded by")]
-async fn kill_one_store(rounds: RangeInclusive<u32>, ids: &mut Ids) {
-    let mut server = Setup::new(holdfast!()).start().await;
+async fn kill_one_store(store: &Store, rounds: RangeInclusive<u32>, ids: &mut Ids) {
+    let mut server = store.serve(holdfast!()).await;
     open(&server.shop()).await;
     let mut callers: Vec<_> = (0..CALLERS).map(|_| Caller::new(ids.fork())).collect();
     for round in rounds {
