@@ -8,7 +8,7 @@
 )]
 
 use client::Target;
-use e2e::{Failure, Ids, Server, Setup, Shop, holdfast, item, millis, ok, poll_until, within};
+use e2e::{Failure, Ids, Setup, Shop, Store, holdfast, item, millis, ok, poll_until, within};
 use proto::v1::{
     GetItemRequest, GetStatusRequest, Item, ItemState, PauseItemRequest, Reservation,
     ReservationKey, ReservationState, ReserveOutcome,
@@ -19,6 +19,12 @@ use tokio::task::JoinSet;
 use tonic::{Code, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+e2e::on_every_store!(
+    a_drain_ends_although_streams_are_open_and_loses_nothing_of_the_work_under_way,
+    a_restart_finds_everything_whether_the_server_left_or_was_killed,
+    callers_find_a_server_that_comes_back_at_once_on_the_same_port,
+);
 
 /// Buyers at the same time.
 const BUYERS: usize = 8;
@@ -85,9 +91,10 @@ async fn sigterm_tells_health_first_and_everything_is_served_on_for_the_grace_pe
     }
 }
 
-#[tokio::test]
-async fn a_drain_ends_although_streams_are_open_and_loses_nothing_of_the_work_under_way() {
-    let setup = Setup::new(holdfast!());
+async fn a_drain_ends_although_streams_are_open_and_loses_nothing_of_the_work_under_way(
+    store: Store,
+) {
+    let setup = Setup::new(holdfast!()).on(&store);
     let setup = setup.args(&["--drain-grace", "500ms", "--drain-deadline", "1s"]);
     let mut server = setup.start().await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
@@ -238,9 +245,8 @@ async fn find(shop: &Shop, made: &Made, ids: &mut Ids) {
     shop.assert_sound("sneaker").await;
 }
 
-#[tokio::test]
-async fn a_restart_finds_everything_whether_the_server_left_or_was_killed() {
-    let mut server = Server::start(holdfast!()).await;
+async fn a_restart_finds_everything_whether_the_server_left_or_was_killed(store: Store) {
+    let mut server = store.serve(holdfast!()).await;
     let mut ids = Ids::seeded();
     let made = make(&server.shop(), &mut ids).await;
 
@@ -254,9 +260,12 @@ async fn a_restart_finds_everything_whether_the_server_left_or_was_killed() {
     find(&server.shop(), &made, &mut ids).await;
 }
 
-#[tokio::test]
-async fn callers_find_a_server_that_comes_back_at_once_on_the_same_port() {
-    let mut server = Setup::new(holdfast!()).on_fixed_port().start().await;
+async fn callers_find_a_server_that_comes_back_at_once_on_the_same_port(store: Store) {
+    let mut server = Setup::new(holdfast!())
+        .on(&store)
+        .on_fixed_port()
+        .start()
+        .await;
     let mut ids = Ids::seeded();
     // A caller that stays, and one that was connected when the server left:
     // the server closes that connection, and the port remembers it.

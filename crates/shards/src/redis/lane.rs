@@ -53,11 +53,14 @@ pub(super) struct Health {
 
 impl Lane {
     pub(super) fn new(endpoint: Endpoint, len_max: usize) -> Self {
+        let wake = Notify::new();
+        // There is something to do at once: every stripe's first visit.
+        wake.notify_one();
         Self {
             endpoint,
             len_max,
             queue: Mutex::default(),
-            wake: Notify::new(),
+            wake,
             health: Mutex::default(),
         }
     }

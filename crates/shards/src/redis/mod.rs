@@ -68,6 +68,11 @@ use crate::waiting::Waiting;
 
 /// The format that is written to Redis.
 const FORMAT: u32 = 1;
+/// Longest wait for the first acknowledgement while a store is opened. A master
+/// that cannot acknowledge yet, as its replicas are away, is served from later.
+const FIRST_ACKNOWLEDGEMENT_TIME_MAX: Duration = Duration::from_secs(1);
+/// Between two looks for it.
+const FIRST_ACKNOWLEDGEMENT_LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A store in Redis or Valkey. Dropping it carries out what is queued.
 pub struct Redis {
@@ -192,10 +197,25 @@ impl Life {
         }
         let mut tasks = Tasks::new(Arc::clone(&shared), self.flushes, known);
         tasks.serve(&owners);
+        first_acknowledgement(&shared).await;
         if self.tell.send(Ok((shared, warnings))).is_ok() {
             tasks.run(self.closed).await;
         }
     }
+}
+
+/// Waits until some master has acknowledged something, which every stripe's first
+/// visit is: whoever opened the store is told that it is open, and must not be
+/// told at the same moment that it does not acknowledge.
+async fn first_acknowledgement(shared: &Shared) {
+    let acknowledged = async {
+        let lanes = || shared.routes().lanes.clone();
+        while !lanes().iter().any(|lane| lane.health().acknowledging) {
+            pause(FIRST_ACKNOWLEDGEMENT_LOOK_EVERY).await;
+        }
+    };
+    // Without one it is open all the same; its status says so.
+    let _ = tokio::time::timeout(FIRST_ACKNOWLEDGEMENT_TIME_MAX, acknowledged).await;
 }
 
 impl Store for Redis {
