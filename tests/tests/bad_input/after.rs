@@ -356,7 +356,10 @@ async fn reservation_ids(world: World) {
     let copy = server.start_on_copy().await;
     let server = server.restart().await;
     let key = ids.key("it");
-    let elsewhere = ok(copy.shop().reserve(&key, 1).await).reservation.unwrap();
+    // A copy in Redis is another process, which takes the stripes over.
+    let copy = copy.shop();
+    let elsewhere = poll_until("a copy that serves", async || copy.reserve(&key, 1).await).await;
+    let elsewhere = elsewhere.into_inner().reservation.unwrap();
     let shop = server.shop();
     for op in Op::ALL {
         let refused = op

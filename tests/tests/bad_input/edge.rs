@@ -23,6 +23,7 @@ pub(crate) fn rows() -> Vec<Row> {
              connection that never sends its preface",
             floods,
         )
+        // Refused before anything is asked of a store.
         .on(&[Store::Embedded]),
         row("ten times the load the server can do", overload).on(&[Store::Embedded]),
     ]

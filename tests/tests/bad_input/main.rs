@@ -14,8 +14,10 @@
 )]
 
 mod after;
+mod clocks;
 mod edge;
 mod items;
+mod memory;
 mod names;
 mod operators;
 mod pages;
@@ -40,28 +42,48 @@ enum Store {
     Embedded,
     /// The same, each item over three shards.
     EmbeddedShards,
+    /// In one redis-server.
+    Redis,
+    /// In a cluster of three masters, each with a shard of each item.
+    RedisCluster,
 }
 
 impl Store {
-    const ALL: [Self; 2] = [Self::Embedded, Self::EmbeddedShards];
+    const ALL: [Self; 4] = [
+        Self::Embedded,
+        Self::EmbeddedShards,
+        Self::Redis,
+        Self::RedisCluster,
+    ];
+    const REDIS: [Self; 2] = [Self::Redis, Self::RedisCluster];
 
     fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
             Self::EmbeddedShards => "embedded, 3 shards",
+            Self::Redis => "redis",
+            Self::RedisCluster => "redis cluster",
         }
     }
 
-    async fn serve(self) -> Server {
+    fn start(self) -> e2e::Store {
         match self {
-            Self::Embedded | Self::EmbeddedShards => Setup::new(holdfast!()).start().await,
+            Self::Embedded | Self::EmbeddedShards => e2e::Store::Embedded,
+            Self::Redis => e2e::Store::redis(),
+            Self::RedisCluster => e2e::Store::cluster(),
         }
+    }
+
+    /// A server over a new store.
+    fn setup(self) -> Setup {
+        Setup::new(holdfast!()).on(&self.start())
     }
 
     /// A caller whose items lie as this store's do.
     fn shop(self, server: &Server) -> Shop {
         match self {
-            Self::Embedded => server.shop(),
+            // As many shards as the service chooses: one for each master.
+            Self::Embedded | Self::Redis | Self::RedisCluster => server.shop(),
             Self::EmbeddedShards => server.shop().over_shards(3),
         }
     }
@@ -71,19 +93,34 @@ impl Store {
 struct World {
     store: Store,
     server: Server,
+    /// Over the same store.
+    others: Vec<Server>,
     shop: Shop,
     ids: Ids,
 }
 
 impl World {
-    async fn on(store: Store) -> Self {
-        let server = store.serve().await;
+    async fn on(store: Store, setup: fn(Store) -> Setup) -> Self {
+        let server = setup(store).start().await;
         Self {
             store,
             shop: store.shop(&server),
             server,
+            others: Vec::new(),
             ids: Ids::seeded(),
         }
+    }
+
+    /// A caller of another server, where the store allows several; else of the
+    /// same one, over a connection of its own.
+    async fn another_shop(&mut self) -> Shop {
+        if let e2e::Store::Embedded = self.server.store() {
+            return self.server.shop();
+        }
+        let other = self.server.store().serve(holdfast!()).await;
+        let shop = self.store.shop(&other);
+        self.others.push(other);
+        shop
     }
 
     /// Kills the server and starts it again on the same store.
@@ -105,6 +142,8 @@ type Check = Arc<dyn Fn(World) -> Pin<Box<dyn Future<Output = ()>>> + Send + Syn
 struct Row {
     input: &'static str,
     stores: &'static [Store],
+    /// How its server is started.
+    setup: fn(Store) -> Setup,
     check: Check,
 }
 
@@ -116,6 +155,7 @@ where
     Row {
         input,
         stores: &Store::ALL,
+        setup: Store::setup,
         check: Arc::new(move |world| Box::pin(check(world))),
     }
 }
@@ -126,14 +166,19 @@ impl Row {
         Self { stores, ..self }
     }
 
+    /// A row whose store or server is not a usual one.
+    fn with(self, setup: fn(Store) -> Setup) -> Self {
+        Self { setup, ..self }
+    }
+
     /// Its test on one store.
     fn test(&self, store: Store) -> Trial {
-        let check = Arc::clone(&self.check);
+        let (check, setup) = (Arc::clone(&self.check), self.setup);
         Trial::test(format!("{}: {}", store.name(), self.input), move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(async { check(World::on(store).await).await });
+            runtime.block_on(async { check(World::on(store, setup).await).await });
             Ok(())
         })
     }
@@ -153,6 +198,8 @@ fn main() -> ExitCode {
         wire::rows(),
         edge::rows(),
         start_up::rows(),
+        memory::rows(),
+        clocks::rows(),
     ]
     .concat();
     let tests = table

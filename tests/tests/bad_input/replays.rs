@@ -56,7 +56,7 @@ async fn same_contents(mut world: World) {
     assert!(!first.replayed);
     let first = granted(first);
 
-    let again = world.server.shop();
+    let again = world.another_shop().await;
     let (one, two) = tokio::join!(world.shop.reserve(&key, 2), again.reserve(&key, 2));
     for reply in [one, two] {
         let reply = ok(reply);
@@ -116,7 +116,8 @@ async fn twenty_times(mut world: World) {
 
     let key = world.ids.key("it");
     let mut replies = Vec::new();
-    let mut two = [open(&world.shop).await, open(&world.server.shop()).await];
+    let other = world.another_shop().await;
+    let mut two = [open(&world.shop).await, open(&other).await];
     for call_id in 0..10 {
         for (sender, _) in &two {
             let sent = sender.send(message(call_id, Shop::request(&key, 2))).await;
