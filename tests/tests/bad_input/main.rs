@@ -17,6 +17,7 @@ mod after;
 mod clocks;
 mod edge;
 mod items;
+mod losses;
 mod memory;
 mod names;
 mod operators;
@@ -198,6 +199,7 @@ fn main() -> ExitCode {
         wire::rows(),
         edge::rows(),
         start_up::rows(),
+        losses::rows(),
         memory::rows(),
         clocks::rows(),
     ]
