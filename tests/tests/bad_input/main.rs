@@ -25,6 +25,7 @@ mod pages;
 mod replays;
 mod reserve;
 mod start_up;
+mod start_up_redis;
 mod stock;
 mod streams;
 mod wire;
@@ -199,6 +200,7 @@ fn main() -> ExitCode {
         wire::rows(),
         edge::rows(),
         start_up::rows(),
+        start_up_redis::rows(),
         losses::rows(),
         memory::rows(),
         clocks::rows(),

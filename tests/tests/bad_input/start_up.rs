@@ -14,15 +14,19 @@ pub(crate) fn rows() -> Vec<Row> {
             "data directory locked by another process, not writable, full, from a newer version; damaged file",
             data_directory,
         )
+        // What it is in Redis is told in `start_up_redis`.
         .on(&[Store::Embedded]),
         row(
             "port in use (also by another Holdfast); unknown flag, environment name or config key; unreadable config file; TTL without unit",
             settings,
-        ),
+        )
+        // Nothing gets as far as a store.
+        .on(&[Store::Embedded]),
         row(
             "an address that is no store's, or has a password in it; a password as a flag, in a file that is missing, unreadable or empty, or twice; settings of another store",
             store_settings,
         )
+        // Nor here.
         .on(&[Store::Embedded]),
         row("a store that nobody listens for", no_store).on(&[Store::Embedded]),
     ]
@@ -46,7 +50,7 @@ async fn serve(dir: &Path) -> Ended {
 
 /// It did not start, and said why in one sentence with these parts.
 #[track_caller]
-fn refused(ended: &Ended, code: i32, parts: &[&str]) {
+pub(crate) fn refused(ended: &Ended, code: i32, parts: &[&str]) {
     assert_eq!((ended.code, &*ended.stdout), (Some(code), ""), "{ended:#?}");
     let sentence = ended.sentence();
     for part in parts {
@@ -237,7 +241,7 @@ async fn in_a_file(dir: &Path, file: &Path) {
 }
 
 /// What somebody may have typed as a password; nothing ever says it again.
-const PASSWORD: &str = "hunter2";
+pub(crate) const PASSWORD: &str = "hunter2";
 
 /// Refused by the server and by who only checks, and without the password.
 async fn refused_by_both(args: &[&str], names: &[(&str, &str)], parts: &[&str]) {
@@ -333,11 +337,7 @@ async fn no_store(_: World) {
         listener.local_addr().unwrap().port()
     };
     let (one, other) = (port(), port());
-    for address in [
-        format!("redis://127.0.0.1:{one}"),
-        format!("redis-cluster://127.0.0.1:{one},127.0.0.1:{other}"),
-        "redis://no-such-host.invalid:6379".to_owned(),
-    ] {
+    let refuses = async |address: String| {
         let free = "127.0.0.1:0";
         let ports = ["--listen", free, "--http-listen", free];
         let args = [&["serve", "--store", &address][..], &ports].concat();
@@ -346,5 +346,11 @@ async fn no_store(_: World) {
         let ended = run(command).await;
         refused(&ended, 3, &["--store", &address]);
         assert!(!ended.stderr.contains(PASSWORD), "{}", ended.stderr);
-    }
+    };
+    // Each waits a while, in case somebody comes: all of them at once.
+    tokio::join!(
+        refuses(format!("redis://127.0.0.1:{one}")),
+        refuses(format!("redis-cluster://127.0.0.1:{one},127.0.0.1:{other}")),
+        refuses("redis://no-such-host.invalid:6379".to_owned()),
+    );
 }

@@ -123,7 +123,9 @@ pub(super) async fn open(options: &Options, connector: &Connector) -> Result<Ope
             }
             Failed::Unready(cause) if is_over => return Err(OpenError::Unusable(cause)),
             Failed::Unreached(cause) | Failed::Unready(cause) => {
-                tracing::info!(cause, "waiting for the store");
+                // Not worth a line at each attempt: after the last one it is told in
+                // the one sentence that the start ends with.
+                tracing::debug!(cause, "waiting for the store");
             }
         }
         super::pause(ATTEMPT_AGAIN_AFTER).await;
