@@ -13,7 +13,7 @@ use std::process::{Child, Stdio};
 
 use e2e::redis::{Cluster, Node};
 use e2e::tools::python;
-use e2e::{Binary, Ended, Server, holdfast, item, seed, within};
+use e2e::{Binary, Ended, Server, Store, holdfast, item, seed, within};
 use proto::v1::ListItemsRequest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -210,6 +210,37 @@ async fn finds_a_key_of_each_master_of_a_cluster() {
     for node in cluster.nodes() {
         assert_eq!(node.ask(&["DBSIZE"]).int(), 0);
     }
+}
+
+/// A server over a store in Redis, measured with all that it costs there.
+async fn assert_measured(store: &Store) {
+    let server = store.serve(BINARY).await;
+    let url = store.url().expect("a store in Redis");
+    let figures = compared(server.address(), &url, &["--stock", "200"]).await;
+    assert_sound(&figures);
+    assert_eq!(number(&figures, "/outcomes/granted"), 200, "{figures}");
+    assert!(number(&figures, "/store/script_calls") > 0, "{figures}");
+    let told = figures["store"]["nodes"].as_array().expect("nodes");
+    assert_eq!(told.len(), store.nodes().len(), "{figures}");
+    for name in ["script_calls_per_granted", "cpu_us_per_granted"] {
+        let value = figures["store"][name].as_f64();
+        assert!(value > Some(0.0), "{name}: {figures}");
+    }
+    assert!(figures["naive"]["ratio"].as_f64() > Some(0.0), "{figures}");
+    let mut admin = server.shop().admin();
+    let listed = admin.list_items(ListItemsRequest::default()).await;
+    let items = listed.expect("a list").into_inner().items;
+    assert!(items.is_empty(), "its own items are gone: {items:?}");
+}
+
+#[tokio::test]
+async fn tells_what_a_reservation_costs_in_redis() {
+    assert_measured(&Store::redis()).await;
+}
+
+#[tokio::test]
+async fn tells_what_a_reservation_costs_in_a_cluster() {
+    assert_measured(&Store::cluster()).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@
 )]
 
 use e2e::tools::python;
-use e2e::{holdfast, seed};
+use e2e::{Store, holdfast, seed};
+use serde_json::json;
 
 const SMALL: [&str; 5] = ["demo", "--units", "100", "--buyers", "500"];
 
@@ -42,6 +43,49 @@ async fn ends_with_a_verdict_that_programs_can_read() {
     );
     assert_eq!(verdict["audit"], "SOUND");
     assert!(ended.stderr.contains("kill -9"), "{}", ended.stderr);
+}
+
+/// Two servers sell from a store that is there before and after.
+async fn assert_sells_from(url: &str) {
+    let seed = seed_text();
+    let more = ["--output", "json", "--store", url];
+    let ended = holdfast!().run(&[&small(&seed)[..], &more].concat()).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let verdict = ended.json();
+    assert_eq!(verdict["sound"], true, "{verdict}");
+    assert_eq!(
+        (&verdict["store"], &verdict["audit"]),
+        (&json!(url), &json!("SOUND"))
+    );
+    assert_eq!(
+        (verdict["stocked"].as_u64(), verdict["sold"].as_u64()),
+        (Some(100), Some(100))
+    );
+    assert!(
+        verdict["duplicates_replayed"].as_u64() > Some(0),
+        "{verdict}"
+    );
+    assert_eq!(verdict["item_left"], false, "{verdict}");
+    for part in ["kill -9", "the other server sells on"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn sells_from_redis_and_again_from_the_same_one() {
+    let store = Store::redis();
+    let url = store.url().unwrap();
+    for _ in 0..2 {
+        assert_sells_from(&url).await;
+    }
+    // Of its item nothing is left.
+    let left = store.nodes()[0].ask(&["KEYS", "holdfast:*:h"]);
+    assert_eq!(left.items(), []);
+}
+
+#[tokio::test]
+async fn sells_from_a_cluster() {
+    assert_sells_from(&Store::cluster().url().unwrap()).await;
 }
 
 #[tokio::test]
