@@ -70,19 +70,17 @@ mod marked {
 
         /// What the script says in comments.
         fn plain(text: &str) -> String {
-            text.split(RULE)
-                .enumerate()
-                .map(|(n, piece)| {
-                    if n == 0 {
-                        return piece.to_owned();
-                    }
-                    let (name, piece) = piece.split_once(END).unwrap();
-                    let known = Rule::ALL.iter().any(|rule| rule.name() == name);
-                    assert!(known, "the script names a rule that there is not: {name}");
-                    let (code, instead) = piece.split_once(ELSE).unwrap();
-                    format!("{code}{}", instead.split_once(END).unwrap().1)
-                })
-                .collect()
+            let mut pieces = text.split(RULE);
+            let mut made = pieces.next().unwrap().to_owned();
+            for piece in pieces {
+                let (name, piece) = piece.split_once(END).unwrap();
+                let known = Rule::ALL.iter().any(|rule| rule.name() == name);
+                assert!(known, "the script names a rule that there is not: {name}");
+                let (code, instead) = piece.split_once(ELSE).unwrap();
+                made.push_str(code);
+                made.push_str(instead.split_once(END).unwrap().1);
+            }
+            made
         }
 
         #[test]
