@@ -156,7 +156,11 @@ impl Node {
     /// A connection of one's own, not over the network: it reaches the node
     /// whatever is cut.
     pub fn connect(&self) -> Result<Connection, String> {
-        Connection::unix(&self.dir().join("redis.sock"))
+        let mut connection = Connection::unix(&self.dir().join("redis.sock"))?;
+        if let Some([user, password]) = &self.settings().login {
+            connection.command(&["AUTH", user, password])?;
+        }
+        Ok(connection)
     }
 
     /// A command on a new connection, with its answer.

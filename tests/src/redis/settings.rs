@@ -15,6 +15,8 @@ pub struct Settings {
     pub(super) binary: OsString,
     /// How far its clock is ahead, in seconds; `None` is the machine's own.
     pub(super) clock: Option<i64>,
+    /// Who asks by [`Node::connect`]: a user and a password.
+    pub(super) login: Option<[String; 2]>,
     /// The port, where it must be this one.
     pub(super) port: Option<u16>,
     /// Where it listens.
@@ -50,6 +52,7 @@ impl Default for Settings {
                 .into(),
             binary: std::env::var_os(BINARY).unwrap_or_else(|| "redis-server".into()),
             clock: None,
+            login: None,
             port: None,
             host: "127.0.0.1".into(),
             announced: None,
@@ -95,6 +98,12 @@ impl Settings {
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self.set("tls-cluster", "yes").set("tls-replication", "yes")
+    }
+
+    /// Where everyone must log in: who the harness itself is.
+    pub fn login(mut self, user: &str, password: &str) -> Self {
+        self.login = Some([user.into(), password.into()]);
+        self
     }
 
     /// By another binary.
