@@ -15,7 +15,7 @@ use crate::server::{Server, eventually, item, request};
 use crate::servers::{Node, Settings, poll};
 
 /// Longest time that a server stands still: a test that failed meanwhile ends.
-const HALT_TIME_MAX: Duration = Duration::from_secs(60);
+const HALT_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// Settings of a node that is killed and comes back with all that it answered:
 /// by `everysec` it may answer before it writes, while it syncs.
