@@ -8,7 +8,8 @@ use crate::ids::{
     StripeNo,
 };
 use crate::machine::{
-    Op, Reply, Selling, Settings, ShardOp, ShardReply, Stamp, StockChange, StoreIdentity,
+    Changes, Op, Reply, Selling, Settings, ShardOp, ShardReply, Stamp, StockChange, StoreIdentity,
+    Stripe, StripeOp,
 };
 use crate::redis::keys;
 use crate::redis::script::{Answer, Call, Incarnation, Ran, What};
@@ -241,4 +242,93 @@ fn a_batch_twice_is_as_once() {
     let once = everything(&mut redis);
     run(&mut redis, &ops);
     assert_eq!(everything(&mut redis), once);
+}
+
+/// The machine and the script on a ledger that gave some of its units twice, and
+/// has others that another shard gave twice.
+#[test]
+fn surplus_is_taken_away_as_by_the_machine() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    let shard = ShardKey {
+        item: ItemId::parse("shoe").unwrap(),
+        generation: Generation([9; 8]),
+        shard: ShardNo::LEDGER,
+    };
+    let of_shard = |op| Op::Shard(shard.clone(), op);
+    let change = |request, delta, allow_partial| {
+        of_shard(ShardOp::Change {
+            request: RequestId([request; 16]),
+            change: StockChange::Adjust {
+                delta,
+                allow_partial,
+            },
+            gathered: request % 2 == 0,
+            version: 1,
+        })
+    };
+    let begin = [
+        of_shard(ShardOp::Create {
+            settings: settings(),
+            version: 1,
+            supply: Some(5),
+        }),
+        of_shard(ShardOp::Reserve {
+            key: key(1),
+            quantity: Quantity::new(5).unwrap(),
+            version: 1,
+        }),
+        Op::Stripe(StripeOp::Freeze {
+            id: 7,
+            reason: "a loss".to_owned(),
+        }),
+        of_shard(ShardOp::Reconcile {
+            peer: ShardNo(1),
+            received: 3,
+        }),
+        Op::Stripe(StripeOp::Release { id: 7 }),
+        of_shard(ShardOp::Cancel {
+            key: key(1),
+            forbid_unknown: false,
+        }),
+        of_shard(ShardOp::Credit {
+            from: ShardNo(1),
+            sent: 6,
+        }),
+    ];
+    // 11 are there, of which the ledger's books have 8.
+    let stories = [
+        vec![change(1, -4, false), change(2, -4, false)],
+        vec![
+            change(1, -7, false),
+            change(2, 3, false),
+            change(3, -4, true),
+        ],
+        vec![change(1, -8, false), change(2, -1, true)],
+        vec![
+            change(1, -9, false),
+            change(2, -9, false),
+            change(3, -9, true),
+        ],
+        vec![
+            change(1, -12, true),
+            change(2, -12, true),
+            change(3, -12, false),
+        ],
+    ];
+    for story in stories {
+        new_stripe(&mut redis);
+        let call = call(What::Read);
+        let mut machine = Stripe::new(identity(), call.stamp.now);
+        let ops = begin.iter().chain(&story);
+        for op in ops.chain([&of_shard(ShardOp::Look)]) {
+            let one = std::slice::from_ref(op);
+            let expected = machine.run(call.stamp, one, &mut Changes::default());
+            let replies = run(&mut redis, one);
+            if let Op::Shard(..) = op {
+                assert_eq!(replies, expected, "{op:?}");
+            }
+        }
+        assert_eq!(machine.shards[&shard].check(), []);
+    }
 }
