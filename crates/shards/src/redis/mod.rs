@@ -16,7 +16,8 @@
 //!   it; `fault`: what its errors mean.
 //! - `fence`: what is remembered so that a loss is noticed; `clocks`: what time
 //!   it is; `survey`: what nodes tell of themselves; `topology`: who serves what.
-//! - `open`, `checks`: reaching a store, and whether it is fit to be one.
+//! - `open` (with its guards), `checks`: reaching a store, and whether it is fit to
+//!   be one.
 //! - [`yardstick`]: what a node spends, and the naive way beside it.
 //!
 //! fred is known to this folder alone.
