@@ -275,8 +275,11 @@ fn error(result: &ReserveResult) -> Failure {
 async fn each_entry_of_a_batch_is_decided_on_its_own(store: Store) {
     let server = store.serve(holdfast!()).await;
     let (shop, mut ids) = (server.shop(), Ids::seeded());
+    // On one shard: who waits for stock from elsewhere is decided after the others
+    // of the batch.
     let limited = Item {
         max_units_per_buyer: 2,
+        shard_count: 1,
         ..item("sneaker")
     };
     shop.create(limited, 5).await;
