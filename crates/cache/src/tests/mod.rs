@@ -1,0 +1,3 @@
+//! One module per promise of the crate's manual.
+
+mod clock;
