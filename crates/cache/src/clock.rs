@@ -71,6 +71,11 @@ impl Clock {
         Ticket { number, at_ms }
     }
 
+    /// The number of the last thing that began.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.began.0.load(Ordering::SeqCst)
+    }
+
     /// The number of something that begins now.
     pub(crate) fn next_number(&self) -> u64 {
         // 2^64 of them take centuries.
