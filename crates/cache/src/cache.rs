@@ -164,6 +164,11 @@ where
     }
 
     #[cfg(test)]
+    pub(crate) fn slot(&self, key: &K) -> crate::invalidations::Slot {
+        self.memory.slot(key)
+    }
+
+    #[cfg(test)]
     pub(crate) fn flights(&self) -> usize {
         self.flights.len()
     }

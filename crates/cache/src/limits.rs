@@ -7,8 +7,8 @@ pub struct Limits {
     /// Of values.
     pub known: Bound,
     /// Of what is absent, or failed. Whoever wants 10,000 invented keys
-    /// remembered at once asks for a fifth more, since keys do not spread
-    /// evenly (see the crate's manual).
+    /// remembered at once asks for 12,500, since keys do not spread evenly (see
+    /// the crate's manual).
     pub unknown: Bound,
 }
 

@@ -15,8 +15,8 @@ use crate::limits::Bound;
 const OVERHEAD_BYTES: usize = 21;
 
 /// Fewest entries of a part. Each part has an equal share of the bounds, while
-/// keys spread by chance: with 512 of them, the first entry is evicted when
-/// about five sixths of all are there.
+/// keys spread by chance: of parts this large, none is full before four fifths
+/// of all entries are there.
 const PART_ENTRIES_MIN: u32 = 512;
 /// Most parts. Only writers meet at a part's lock.
 const PARTS_MAX: u32 = 64;

@@ -6,6 +6,8 @@ mod clock;
 mod deadlines;
 mod flights;
 mod invalidations;
+mod model;
+mod threads;
 
 use std::cell::Cell;
 use std::pin::Pin;
