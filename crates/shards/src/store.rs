@@ -17,7 +17,8 @@ use crate::time::Millis;
 /// A place that keeps stripes and applies operations to them.
 ///
 /// - [`submit`](Store::submit) queues at once and never blocks; operations of
-///   one stripe run in the order in which one thread submitted them.
+///   one stripe run in the order in which one thread submitted them, as long as
+///   the stripe stays where it is.
 /// - What was queued runs to its end, whatever becomes of the [`Pending`].
 /// - An answer is an acknowledgement: what it tells, changes and readings
 ///   alike, is as durable as the store promises.

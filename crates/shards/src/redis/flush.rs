@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::fault::Fault;
+use super::fence::Memory;
 use super::lane::Queued;
 use super::link::{Flushed, Link};
 use super::script::{Answer, BATCH_LEN_MAX, Call, Ran, Seen, What};
@@ -25,6 +26,10 @@ pub(super) struct Stamped(pub Stamp);
 /// The operations of one run of the script.
 pub(super) struct Part {
     pub stripe: StripeNo,
+    /// ⚔ What was acknowledged before it was sent: that has to be in what it ran
+    /// on. By the time of its answer, which waits for replicas, the stripe may
+    /// have been taken over, and more be acknowledged there.
+    pub memory: Memory,
     pub queued: Vec<Queued>,
 }
 
@@ -66,7 +71,7 @@ pub(super) fn call<'a>(
 }
 
 /// Each stripe's operations in their order, as many together as a run takes.
-pub(super) fn parts(queued: Vec<Queued>) -> Vec<Part> {
+pub(super) fn parts(shared: &Shared, queued: Vec<Queued>) -> Vec<Part> {
     let mut by_stripe: BTreeMap<StripeNo, Vec<Part>> = BTreeMap::new();
     for one in queued {
         let stripe = one.waiting.stripe;
@@ -75,6 +80,7 @@ pub(super) fn parts(queued: Vec<Queued>) -> Vec<Part> {
             Some(part) if part.queued.len() < BATCH_LEN_MAX => part.queued.push(one),
             _ => parts.push(Part {
                 stripe,
+                memory: shared.watched(stripe, |watched| watched.memory),
                 queued: vec![one],
             }),
         }

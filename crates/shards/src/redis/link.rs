@@ -222,6 +222,9 @@ impl Survey {
             let mut answers = answers.into_iter();
             let mut next = || answers.next().unwrap_or(Ok(Value::Null));
             let nodes = parse_nodes(&text(next()?), endpoint);
+            if !nodes.iter().any(|node| node.is_myself) {
+                return Err(Fault::NotDone("it does not list itself".to_owned()));
+            }
             (nodes, text(next()?).contains("cluster_state:ok"))
         } else {
             (Vec::new(), true)

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::fault::Fault;
+use super::fence::Memory;
 use super::figures::Flushes;
 use super::flush::{self, Part, Stamped};
 use super::lane::{Lane, Queued, refuse_overdue};
@@ -202,6 +204,11 @@ impl Runner {
         if calls.is_empty() {
             return;
         }
+        let memories: Vec<_> = self
+            .fenced
+            .keys()
+            .map(|stripe| self.shared.watched(*stripe, |watched| watched.memory))
+            .collect();
         let flushed = link
             .run(
                 calls.iter().map(Call::encode).collect(),
@@ -210,11 +217,11 @@ impl Runner {
             .await;
         let is_broken = flush::is_broken(&flushed);
         let mut done = Vec::new();
-        for (call, answer) in calls.iter().zip(&flushed.answers) {
+        for ((call, answer), memory) in calls.iter().zip(&flushed.answers).zip(memories) {
             let Some((ran, seen)) = flush::guard_after(call, answer) else {
                 continue;
             };
-            self.judge(call.stripe, &seen);
+            self.judge_unless_frozen(call.stripe, memory, &seen);
             if matches!(ran, Ran::Taken(_)) {
                 tracing::warn!(
                     stripe = %call.stripe, number = seen.number, by = ?seen.incarnation,
@@ -241,52 +248,95 @@ impl Runner {
         }
     }
 
+    /// Says in the guards that stripes are frozen. Whatever keeps it from being
+    /// said is dealt with here: nothing else is asked of these stripes meanwhile.
     async fn freeze(&mut self, stamp: &Stamped, suspects: BTreeMap<StripeNo, Suspect>) {
-        for (stripe, suspect) in suspects {
-            let Some(link) = &self.link else { return };
-            if suspect.no_guard {
-                let init = What::Init {
-                    identity: &self.shared.identity,
-                    frozen: Some(&suspect.reason),
-                };
-                let mut stamp = *stamp;
-                stamp.0.freeze_id = suspect.freeze_id;
-                let call = flush::call(&self.shared, link, stripe, stamp, init);
-                link.run(vec![call.encode()], self.shared.acknowledge).await;
-            }
-            let op = Op::Stripe(StripeOp::Freeze {
-                id: suspect.freeze_id,
-                reason: suspect.reason.clone(),
-            });
-            let ops = [&op];
-            let call = flush::call(&self.shared, link, stripe, *stamp, What::Ops(&ops));
-            let flushed = link.run(vec![call.encode()], self.shared.acknowledge).await;
-            let Some(Ok(answer)) = flushed.answers.first() else {
-                continue;
+        let Some(link) = &self.link else { return };
+        if suspects.is_empty() {
+            return;
+        }
+        let mut runs = Vec::new();
+        for (stripe, suspect) in suspects.iter().filter(|(_, suspect)| suspect.no_guard) {
+            let init = What::Init {
+                identity: &self.shared.identity,
+                frozen: Some(&suspect.reason),
             };
-            let is_said = flushed.acknowledged.is_ok()
-                && matches!(call.decode(answer), Ok(Ran::Ops { answers, .. })
-                    if answers.iter().any(flush::says_frozen));
-            if is_said {
-                self.shared.watched(stripe, |watched| {
-                    watched.frozen = true;
-                    watched.suspect = None;
-                });
+            let mut stamp = *stamp;
+            stamp.0.freeze_id = suspect.freeze_id;
+            runs.push(flush::call(&self.shared, link, *stripe, stamp, init).encode());
+        }
+        let inits = runs.len();
+        let ops: Vec<Op> = suspects
+            .values()
+            .map(|suspect| {
+                Op::Stripe(StripeOp::Freeze {
+                    id: suspect.freeze_id,
+                    reason: suspect.reason.clone(),
+                })
+            })
+            .collect();
+        let ops: Vec<[&Op; 1]> = ops.iter().map(|op| [op]).collect();
+        let calls: Vec<Call<'_>> = suspects
+            .keys()
+            .zip(&ops)
+            .map(|(stripe, ops)| flush::call(&self.shared, link, *stripe, *stamp, What::Ops(ops)))
+            .collect();
+        runs.extend(calls.iter().map(Call::encode));
+        let flushed = link.run(runs, self.shared.acknowledge).await;
+        let is_broken = flush::is_broken(&flushed);
+        let mut fenced = Vec::new();
+        let mut needs_script = false;
+        for (call, answer) in calls.iter().zip(flushed.answers.iter().skip(inits)) {
+            let ran = match answer {
+                Ok(answer) => call.decode(answer),
+                Err(fault) => {
+                    needs_script |= *fault == Fault::NoScript;
+                    continue;
+                }
+            };
+            match ran {
+                Ok(Ran::Ops { answers, .. })
+                    if flushed.acknowledged.is_ok() && answers.iter().any(flush::says_frozen) =>
+                {
+                    self.shared.watched(call.stripe, |watched| {
+                        watched.frozen = true;
+                        watched.suspect = None;
+                    });
+                }
+                Ok(Ran::Fenced(seen)) => fenced.push((call.stripe, seen)),
+                Ok(Ran::NoGuard) => self.shared.watched(call.stripe, |watched| {
+                    if let Some(suspect) = &mut watched.suspect {
+                        suspect.no_guard = true;
+                    }
+                }),
+                _ => {}
             }
+        }
+        if needs_script && link.load_script().await.is_err() || is_broken {
+            self.hang_up("the connection broke");
+        } else if !fenced.is_empty() {
+            self.fenced.extend(fenced);
+            self.link = None;
         }
     }
 
-    /// ⚔ Compares what a guard says with what was acknowledged to this server.
-    fn judge(&self, stripe: StripeNo, seen: &Seen) -> bool {
-        let verdict = self
-            .shared
-            .watched(stripe, |watched| watched.memory.judge(seen));
-        match verdict {
+    /// ⚔ Compares what a guard says with what had been acknowledged to this server
+    /// when it was asked.
+    fn judge(&self, stripe: StripeNo, memory: Memory, seen: &Seen) -> bool {
+        match memory.judge(seen) {
             Ok(()) => true,
             Err(reason) => {
                 self.shared.suspect(stripe, &reason, false);
                 false
             }
+        }
+    }
+
+    /// Of a stripe that is known to be frozen nothing more can be found out: by
+    /// another freeze's name an operator could not release it.
+    fn judge_unless_frozen(&self, stripe: StripeNo, memory: Memory, seen: &Seen) {
+        if !self.shared.watched(stripe, |watched| watched.frozen) {
+            self.judge(stripe, memory, seen);
         }
     }
 
@@ -316,7 +366,7 @@ impl Runner {
                 return;
             }
         };
-        let parts = flush::parts(mine);
+        let parts = flush::parts(&self.shared, mine);
         let begun = Flushes::begin();
         let runs = parts.iter().map(|part| {
             let ops = part.ops();
@@ -364,13 +414,13 @@ impl Runner {
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(fault) => {
-                    if fault == super::fault::Fault::NoScript {
+                    if fault == Fault::NoScript {
                         needs_script = true;
                     } else {
                         serves.get_or_insert(false);
                     }
                     looks_again |= fault.is_about_place();
-                    if let super::fault::Fault::WrongType(text) = &fault {
+                    if let Fault::WrongType(text) = &fault {
                         self.shared.suspect(stripe, text, false);
                     }
                     back.extend(flush::failed(part, fault, &self.lane.endpoint));
@@ -391,7 +441,7 @@ impl Runner {
                 }
                 Ok(Ran::Fenced(seen)) => {
                     fenced = true;
-                    self.judge(stripe, &seen);
+                    self.judge_unless_frozen(stripe, part.memory, &seen);
                     self.fenced.insert(stripe, seen);
                     back.extend(flush::not_done(
                         part,
@@ -446,9 +496,13 @@ impl Runner {
         let frozen = told.unwrap_or_else(|| self.shared.watched(stripe, |watched| watched.frozen));
         // ⚔ What is frozen is not judged any more: an operator who looks at it, to
         // release it, is to be answered.
-        let sound = frozen || self.judge(stripe, seen);
+        let sound = frozen || self.judge(stripe, part.memory, seen);
+        let is_mine = self.is_mine(stripe);
         self.shared.watched(stripe, |watched| {
-            watched.frozen = frozen;
+            // Another lane knows better by now, where the stripe has moved on.
+            if is_mine {
+                watched.frozen = frozen;
+            }
             if sound && !frozen && acknowledged.is_ok() {
                 watched.memory.acknowledged(seen);
             }
