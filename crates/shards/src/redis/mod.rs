@@ -11,7 +11,8 @@
 //!
 //! - `keys`: the names of all keys; `script` (and `lua/`): the script and its two
 //!   ends.
-//! - `lane`: what waits for a master; `runner`: the task that flushes it;
+//! - `lane`: what waits for a master; `runner`: the task that flushes it, and its
+//!   `errands`;
 //!   `flush`: what a pipeline carries; `link`, `connect`: the connection under
 //!   it; `fault`: what its errors mean.
 //! - `fence`: what is remembered so that a loss is noticed; `clocks`: what time

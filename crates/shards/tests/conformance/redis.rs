@@ -9,15 +9,41 @@ use crate::fixture::{Fixture, HandClock};
 use crate::servers::{Cluster, Node};
 
 /// One server.
-pub(crate) struct Single {
-    node: Node,
+pub(crate) type Single = OnRedis<Node>;
+
+/// Three masters, each with its part of the stripes.
+pub(crate) type Clustered = OnRedis<Cluster>;
+
+/// Servers of Redis, and a store on them.
+pub(crate) struct OnRedis<N> {
+    nodes: N,
     opened: Opened,
 }
 
-/// Three masters, each with its part of the stripes.
-pub(crate) struct Clustered {
-    cluster: Cluster,
-    opened: Opened,
+/// Servers that a store can be on.
+pub(crate) trait Nodes {
+    fn start() -> Self;
+    fn address(&self) -> String;
+}
+
+impl Nodes for Node {
+    fn start() -> Self {
+        Node::start()
+    }
+
+    fn address(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+}
+
+impl Nodes for Cluster {
+    fn start() -> Self {
+        Cluster::start(3, 0)
+    }
+
+    fn address(&self) -> String {
+        format!("redis-cluster://{}", self.addresses().join(","))
+    }
 }
 
 struct Opened {
@@ -53,19 +79,13 @@ impl Opened {
     }
 }
 
-impl Single {
-    fn address(&self) -> String {
-        format!("redis://{}", self.node.address())
-    }
-}
-
-impl Fixture for Single {
+impl<N: Nodes> Fixture for OnRedis<N> {
     fn start() -> Self {
         let mut fixture = Self {
-            node: Node::start(),
+            nodes: N::start(),
             opened: Opened::new(),
         };
-        fixture.opened.open(&fixture.address());
+        fixture.opened.open(&fixture.nodes.address());
         fixture
     }
 
@@ -75,37 +95,7 @@ impl Fixture for Single {
 
     fn reopen(&mut self) {
         self.opened.close();
-        self.opened.open(&self.address());
-    }
-
-    fn advance_ms(&self, ms: i64) {
-        self.opened.clock.advance_ms(ms);
-    }
-}
-
-impl Clustered {
-    fn address(&self) -> String {
-        format!("redis-cluster://{}", self.cluster.addresses().join(","))
-    }
-}
-
-impl Fixture for Clustered {
-    fn start() -> Self {
-        let mut fixture = Self {
-            cluster: Cluster::start(3, 0),
-            opened: Opened::new(),
-        };
-        fixture.opened.open(&fixture.address());
-        fixture
-    }
-
-    fn store(&self) -> Arc<dyn Store> {
-        self.opened.store()
-    }
-
-    fn reopen(&mut self) {
-        self.opened.close();
-        self.opened.open(&self.address());
+        self.opened.open(&self.nodes.address());
     }
 
     fn advance_ms(&self, ms: i64) {
