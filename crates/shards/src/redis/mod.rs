@@ -45,7 +45,7 @@ mod tests;
 mod topology;
 pub mod yardstick;
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub use options::{Acknowledge, Address, Credentials, InvalidAddress, Options, Tl
 use connect::Connector;
 use figures::Flushes;
 use open::Opened;
-use shared::{Shared, Time};
+use shared::{Shared, Time, lock};
 use topology::Tasks;
 
 use crate::ids::{STRIPES, StripeNo};
@@ -330,10 +330,6 @@ impl std::fmt::Debug for Redis {
             .field("address", &self.shared.options.address)
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets time pass before the next attempt at something.

@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 
 use super::fault::Fault;
 use super::figures::Flushes;
-use super::flush::{self, Part, Stamped};
+use super::flush::{self, Part};
 use super::lane::{Lane, Queued, refuse_overdue};
-use super::link::{Flushed, Link, read_clock};
-use super::script::{Answer, Ran, Seen, What};
+use super::link::{Link, read_clock};
+use super::script::{Answer, Call, Garbled, Ran, Seen, What};
 use super::shared::Shared;
 use crate::ids::StripeNo;
 use crate::machine::{Op, StripeOp};
@@ -27,6 +27,10 @@ const REST: Duration = Duration::from_millis(100);
 const VISIT_EVERY: Duration = Duration::from_millis(500);
 /// Rest after an attempt to connect that failed.
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What became of a run: what it did, if its answer can be read, or why there is
+/// none.
+type Done = Result<Result<Ran, Garbled>, Fault>;
 
 pub(super) struct Runner {
     shared: Arc<Shared>,
@@ -189,14 +193,24 @@ impl Runner {
         };
         let parts = flush::parts(&self.shared, mine);
         let begun = Flushes::begin();
-        let runs = parts.iter().map(|part| {
-            let ops = part.ops();
-            flush::call(&self.shared, link, part.stripe, stamp, What::Ops(&ops)).encode()
-        });
-        let flushed = link.run(runs.collect(), self.shared.acknowledge).await;
-        let operations = parts.iter().map(|part| part.queued.len()).sum();
+        let ops: Vec<_> = parts.iter().map(Part::ops).collect();
+        let calls: Vec<_> = parts
+            .iter()
+            .zip(&ops)
+            .map(|(part, ops)| flush::call(&self.shared, link, part.stripe, stamp, What::Ops(ops)))
+            .collect();
+        let runs = calls.iter().map(Call::encode).collect();
+        let flushed = link.run(runs, self.shared.acknowledge).await;
+        let operations = ops.iter().map(Vec::len).sum();
         self.flushes.done(&begun, operations);
-        self.conclude(parts, stamp, flushed).await;
+        let is_broken = flush::is_broken(&flushed);
+        let ran: Vec<_> = calls
+            .iter()
+            .zip(flushed.answers)
+            .map(|(call, answer)| answer.map(|answer| call.decode(&answer)))
+            .collect();
+        let done = parts.into_iter().zip(ran).collect();
+        self.conclude(done, flushed.acknowledged, is_broken).await;
     }
 
     /// ⚔ What lost acknowledged work is not even asked.
@@ -218,22 +232,22 @@ impl Runner {
     }
 
     /// Answers everybody, and notes what the answers tell.
-    async fn conclude(&mut self, parts: Vec<Part>, stamp: Stamped, flushed: Flushed) {
-        let is_broken = flush::is_broken(&flushed);
-        let Flushed {
-            answers,
-            acknowledged,
-        } = flushed;
+    async fn conclude(
+        &mut self,
+        done: Vec<(Part, Done)>,
+        acknowledged: Result<(), String>,
+        is_broken: bool,
+    ) {
         let mut back = Vec::new();
         let mut needs_script = false;
         let mut looks_again = false;
         let mut fenced = false;
         // Whether any stripe was served; `None`: all that was wrong is mended.
         let mut serves = None;
-        for (part, answer) in parts.into_iter().zip(answers) {
+        for (part, ran) in done {
             let stripe = part.stripe;
-            let answer = match answer {
-                Ok(answer) => answer,
+            let ran = match ran {
+                Ok(ran) => ran,
                 Err(fault) => {
                     if fault == Fault::NoScript {
                         needs_script = true;
@@ -247,13 +261,6 @@ impl Runner {
                     back.extend(flush::failed(part, fault, &self.lane.endpoint));
                     continue;
                 }
-            };
-            let ran = match &self.link {
-                Some(link) => {
-                    let ops = part.ops();
-                    flush::call(&self.shared, link, stripe, stamp, What::Ops(&ops)).decode(&answer)
-                }
-                None => Err(super::script::Garbled("no connection".to_owned())),
             };
             match ran {
                 Ok(Ran::Ops { seen, answers }) => {
