@@ -2,15 +2,17 @@
 //! only when what it answers is durable. Two stores implement it, and one suite
 //! of tests holds both to it.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::ids::StripeNo;
-use crate::machine::{Op, Reply, StoreIdentity};
+use crate::ids::{ItemId, StripeNo};
+use crate::machine::{Changes, Gain, Op, Reply, StoreIdentity};
 use crate::placement::Masters;
 use crate::time::Millis;
 
@@ -37,6 +39,71 @@ pub trait Store: Send + Sync + 'static {
 
     /// How it does, as far as this process can tell without asking it.
     fn status(&self) -> StoreStatus;
+
+    /// Tells this listener, from now on, what makes remembered answers of this
+    /// store untrue.
+    fn listen(&self, listener: Arc<dyn Listener>);
+
+    /// What time it is by the store's clock, as far as this process can tell
+    /// without asking it: off by less than half a second. `None`: not known.
+    fn now(&self) -> Option<Millis>;
+
+    /// Whether other processes work on it too.
+    fn is_shared(&self) -> bool;
+}
+
+/// What makes remembered answers untrue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Units of this item can be bought that could not be bought before. Told of
+    /// each shard that had none, by whatever process it was freed; and of each
+    /// shard to which an operation of this process added some, before that
+    /// operation is answered.
+    Units(ItemId),
+    /// This item was created, changed or deleted: told before an operation of
+    /// this process is answered, and soon after one of another.
+    Changed(ItemId),
+    /// Notices of other processes may have been missed until now.
+    Missed,
+}
+
+/// Whoever remembers what a store said.
+pub trait Listener: Send + Sync + 'static {
+    /// Takes a notice in. Called on the store's own threads, so it must be quick
+    /// and never wait; and called twice rather than not at all.
+    fn hear(&self, notice: &Notice);
+}
+
+/// What a batch has to be told of, before it is answered.
+pub(crate) fn notices(changes: &Changes) -> impl Iterator<Item = Notice> {
+    let changed = changes.catalog.iter().cloned().map(Notice::Changed);
+    let gaining = changes.shards.iter();
+    let gaining = gaining.filter(|(_, changes)| changes.gain > Gain::Nothing);
+    changed.chain(gaining.map(|(key, _)| Notice::Units(key.item.clone())))
+}
+
+/// Those who listen to a store.
+#[derive(Default)]
+pub(crate) struct Listeners(RwLock<Vec<Arc<dyn Listener>>>);
+
+impl Listeners {
+    pub(crate) fn add(&self, listener: Arc<dyn Listener>) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.push(listener);
+    }
+
+    pub(crate) fn tell(&self, notice: &Notice) {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for listener in all.iter() {
+            listener.hear(notice);
+        }
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").finish_non_exhaustive()
+    }
 }
 
 /// Until when an operation is worth sending; `None` = whenever. Judged when it

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shards::hash::FingerprintKey;
 use shards::ids::{RequestId, STRIPES, StripeNo};
 use shards::machine::{Changes, ItemSpec, Op, ShardOp, Stamp, StoreIdentity, Stripe};
-use shards::store::{Deadline, Durability, Pending, Store, StoreStatus};
+use shards::store::{Deadline, Durability, Listener, Pending, Store, StoreStatus};
 use shards::time::Millis;
 use tokio::sync::oneshot;
 
@@ -71,6 +71,16 @@ impl Store for Memory {
 
     fn identity(&self) -> StoreIdentity {
         IDENTITY
+    }
+
+    fn listen(&self, _: Arc<dyn Listener>) {}
+
+    fn now(&self) -> Option<Millis> {
+        None
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn status(&self) -> StoreStatus {

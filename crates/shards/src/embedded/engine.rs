@@ -14,7 +14,7 @@ use super::queue::{Shared, opening_again};
 use super::row::{Row, StripePart};
 use crate::ids::{STRIPES, StripeNo};
 use crate::machine::{Changes, Reply, Stamp};
-use crate::store::{Clock, StoreError};
+use crate::store::{Clock, Notice, StoreError, notices};
 use crate::time::Millis;
 use crate::waiting::Waiting;
 
@@ -145,10 +145,12 @@ impl Engine {
             full: self.shared.full(),
             freeze_id: rand::random(),
         };
+        self.shared.note_time(stamp.now);
         let (replies, changes) = fold(serving, stamp, batch);
         self.note_frozen(&serving.opened);
         let changed = changes.iter().map(values).sum();
         let news = changes.iter().any(|changes| changes.guard);
+        let notices: Vec<_> = changes.iter().flat_map(notices).collect();
         if news {
             let cleaned = if self.rests() {
                 0
@@ -160,6 +162,9 @@ impl Engine {
                 .commit(changes, changed, cleaned)
                 .map_err(|error| error.to_string())?;
             self.commits.done(&begun, batch.len());
+        }
+        for notice in &notices {
+            self.shared.listeners.tell(notice);
         }
         // ⚔ From here on it is on disk: readings, too, were of what is now.
         for (waiting, reply) in batch.drain(..).zip(replies) {
@@ -228,6 +233,8 @@ impl Engine {
                     )]
                     let now = Instant::now();
                     self.rests_until = Some(now + self.limits.rest);
+                    // Of what was not answered, part may be there.
+                    self.shared.listeners.tell(&Notice::Missed);
                     tracing::info!("the store is open again");
                     return Some(serving);
                 }

@@ -45,7 +45,8 @@ use crate::hash::FingerprintKey;
 use crate::ids::{STRIPES, StripeNo};
 use crate::machine::{Op, StoreIdentity};
 use crate::store::{
-    Clock, Deadline, Durability, Pending, Store, StoreError, StoreNode, StoreStatus, WallClock,
+    Clock, Deadline, Durability, Listener, Pending, Store, StoreError, StoreNode, StoreStatus,
+    WallClock,
 };
 use crate::time::Millis;
 use crate::waiting::Waiting;
@@ -168,6 +169,18 @@ impl Store for Embedded {
 
     fn identity(&self) -> StoreIdentity {
         self.identity
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.shared.listeners.add(listener);
+    }
+
+    fn now(&self) -> Option<Millis> {
+        self.shared.time()
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn status(&self) -> StoreStatus {

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::store::StoreError;
+use crate::store::{Listeners, StoreError};
+use crate::time::Millis;
 use crate::waiting::Waiting;
 
 /// What the writer and the callers share.
@@ -15,6 +16,9 @@ pub(super) struct Shared {
     pub(super) serving: AtomicBool,
     pub(super) full: AtomicBool,
     pub(super) frozen_stripes: AtomicU32,
+    pub(super) listeners: Listeners,
+    /// The time of the last batch, and when that was.
+    stamped: Mutex<Option<(Millis, Instant)>>,
 }
 
 #[derive(Default)]
@@ -32,6 +36,8 @@ impl Shared {
             serving: AtomicBool::new(false),
             full: AtomicBool::new(false),
             frozen_stripes: AtomicU32::new(0),
+            listeners: Listeners::default(),
+            stamped: Mutex::default(),
         }
     }
 
@@ -45,6 +51,19 @@ impl Shared {
 
     pub(super) fn frozen_stripes(&self) -> u32 {
         self.frozen_stripes.load(Ordering::Relaxed)
+    }
+
+    /// This is the time of a batch that is carried out now.
+    pub(super) fn note_time(&self, now: Millis) {
+        *self.stamped() = Some((now, read_clock()));
+    }
+
+    /// The store's time: that of the last batch, and what passed since. Some
+    /// batch is carried out each second.
+    pub(super) fn time(&self) -> Option<Millis> {
+        let (then, at) = (*self.stamped())?;
+        let passed = read_clock().saturating_duration_since(at).as_millis();
+        Some(then.plus_ms(u64::try_from(passed).unwrap_or(u64::MAX)))
     }
 
     /// Queues an operation, or says why not.
@@ -103,10 +122,22 @@ impl Shared {
         (std::mem::take(&mut queue.waiting), queue.closed)
     }
 
+    fn stamped(&self) -> MutexGuard<'_, Option<(Millis, Instant)>> {
+        self.stamped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nobody panics while holding it; and a queue is whole at any time.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn read_clock() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what passed since the store's clock was read"
+    )]
+    Instant::now()
 }
 
 pub(super) fn opening_again() -> StoreError {

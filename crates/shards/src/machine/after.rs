@@ -182,7 +182,7 @@ impl Turn<'_> {
             counters.discarded += units;
         } else {
             counters.sold -= units;
-            counters.gain(units);
+            self.gain(units);
         }
         self.uncount(key.buyer, units);
         self.changes.returns.insert(key);

@@ -48,7 +48,7 @@ pub use list::{Cursor, LIST_LOOKS_MAX};
 pub use ops::{Claim, Claimant, Counters, LateConfirm, Reading, RecordSums, ShardOp, ShardReply};
 pub use record::{Adjustment, Record, Reservation, ReturnRecord, State, StockChange};
 pub use settings::{SaleNow, Selling, Settings};
-pub use shard::{Header, Shard, ShardChanges, Sizes};
+pub use shard::{Gain, Header, Shard, ShardChanges, Sizes};
 pub use stripe::{
     BATCH_STEPS_MAX, Changes, Freeze, Guard, Op, Reply, Stamp, StoreIdentity, Stripe,
 };

@@ -100,6 +100,20 @@ pub struct ShardChanges {
     pub adjustments: BTreeSet<RequestId>,
     /// Buyers' counts, written or gone.
     pub buyers: BTreeSet<Fingerprint>,
+    /// Units were put on sale; whether some of them when there were none.
+    pub gain: Gain,
+}
+
+/// Whether units were put on sale, which makes what others remember untrue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gain {
+    /// None were.
+    #[default]
+    Nothing,
+    /// To others that were on sale.
+    More,
+    /// ⚔ There were none on sale: everybody has to hear of it.
+    First,
 }
 
 /// What all operations of a batch share.
@@ -364,6 +378,18 @@ impl Turn<'_> {
         }
     }
 
+    /// Puts units on sale.
+    pub(super) fn gain(&mut self, units: u64) {
+        let counters = self.counters();
+        let gain = match (units, counters.available) {
+            (0, _) => Gain::Nothing,
+            (_, 0) => Gain::First,
+            _ => Gain::More,
+        };
+        counters.gain(units);
+        self.changes.gain = self.changes.gain.max(gain);
+    }
+
     pub(super) fn put_record(&mut self, key: RecordKey, record: Record) {
         self.touch();
         self.changes.records.insert(key);
@@ -424,7 +450,7 @@ impl Turn<'_> {
         let units = u64::from(quantity);
         let counters = self.counters();
         counters.held -= units;
-        counters.gain(units);
+        self.gain(units);
         self.uncount(buyer, units);
     }
 

@@ -98,8 +98,8 @@ impl Turn<'_> {
         let counters = self.counters();
         let units = applied.unsigned_abs();
         if applied >= 0 {
-            counters.gain(units);
             counters.supply = Some(supply + units);
+            self.gain(units);
         } else {
             // What was stocked goes first, then what a release found given
             // twice: I1 holds through both.

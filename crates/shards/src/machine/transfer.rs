@@ -143,9 +143,8 @@ impl Turn<'_> {
             sent
         };
         if news > 0 {
-            let counters = self.counters();
-            counters.gain(news);
-            counters.received.insert(from, received + news);
+            self.gain(news);
+            self.counters().received.insert(from, received + news);
         }
         ShardReply::Credited {
             received: received + news,

@@ -64,8 +64,10 @@ use crate::ids::{STRIPES, StripeNo};
 use crate::machine::{Op, StoreIdentity};
 use crate::placement::Masters;
 use crate::store::{
-    Clock, Deadline, Durability, Pending, Store, StoreError, StoreNode, StoreStatus, WallClock,
+    Clock, Deadline, Durability, Listener, Pending, Store, StoreError, StoreNode, StoreStatus,
+    WallClock,
 };
+use crate::time::Millis;
 use crate::waiting::Waiting;
 
 /// The format that is written to Redis.
@@ -243,6 +245,18 @@ impl Store for Redis {
 
     fn identity(&self) -> StoreIdentity {
         self.shared.identity
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        self.shared.listeners.add(listener);
+    }
+
+    fn now(&self) -> Option<Millis> {
+        self.shared.now().ok()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn status(&self) -> StoreStatus {

@@ -16,7 +16,7 @@ use super::survey::{Endpoint, Node};
 use crate::ids::{STRIPES, StripeNo};
 use crate::machine::StoreIdentity;
 use crate::placement::Masters;
-use crate::store::{Clock, StoreError, WallClock};
+use crate::store::{Clock, Listeners, StoreError, WallClock};
 use crate::time::Millis;
 use crate::waiting::Waiting;
 
@@ -31,6 +31,7 @@ pub(super) struct Shared {
     time: Mutex<Time>,
     /// Something points to a change of the cluster.
     pub look_again: Notify,
+    pub listeners: Listeners,
 }
 
 /// Which lane serves each stripe.
@@ -107,6 +108,7 @@ impl Shared {
             sights: Mutex::default(),
             time: Mutex::new(time),
             look_again: Notify::new(),
+            listeners: Listeners::default(),
         }
     }
 

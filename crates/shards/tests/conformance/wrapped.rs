@@ -5,18 +5,31 @@ use std::sync::{Arc, Mutex};
 
 use shards::ids::{ShardNo, StripeNo};
 use shards::machine::{CatalogOp, Op, ShardOp, StoreIdentity};
-use shards::store::{Deadline, Pending, Store, StoreError, StoreStatus};
+use shards::store::{Deadline, Listener, Pending, Store, StoreError, StoreStatus};
+use shards::time::Millis;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Passes on what is not a submission.
 macro_rules! as_the_store_inside {
-    () => {
+    ($($gate:tt)?) => {
         fn identity(&self) -> StoreIdentity {
-            self.store.identity()
+            self.$($gate.)?store.identity()
         }
 
         fn status(&self) -> StoreStatus {
-            self.store.status()
+            self.$($gate.)?store.status()
+        }
+
+        fn listen(&self, listener: Arc<dyn Listener>) {
+            self.$($gate.)?store.listen(listener);
+        }
+
+        fn now(&self) -> Option<Millis> {
+            self.$($gate.)?store.now()
+        }
+
+        fn is_shared(&self) -> bool {
+            self.$($gate.)?store.is_shared()
         }
     };
 }
@@ -227,13 +240,7 @@ impl Store for Gated {
         Pending::queued(answered)
     }
 
-    fn identity(&self) -> StoreIdentity {
-        self.0.store.identity()
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.0.store.status()
-    }
+    as_the_store_inside!(0);
 }
 
 /// A server that is slow with what concludes a step of an item's life: each
@@ -262,11 +269,5 @@ impl Store for Slow {
         Pending::queued(answered)
     }
 
-    fn identity(&self) -> StoreIdentity {
-        self.0.store.identity()
-    }
-
-    fn status(&self) -> StoreStatus {
-        self.0.store.status()
-    }
+    as_the_store_inside!(0);
 }

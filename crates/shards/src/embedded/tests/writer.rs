@@ -14,7 +14,7 @@ use crate::embedded::figures::Commits;
 use crate::embedded::journal::FileLimits;
 use crate::embedded::queue::Shared;
 use crate::embedded::row::{Row, StripePart};
-use crate::machine::{Changes, ShardChanges, Stripe};
+use crate::machine::{Changes, Gain, ShardChanges, Stripe};
 use crate::waiting::Waiting;
 
 pub(super) type Batch = Vec<(StripeNo, Op)>;
@@ -177,6 +177,7 @@ fn everything(stripe: &Stripe) -> Changes {
             returns: shard.returns.keys().copied().collect(),
             adjustments: shard.adjustments.keys().copied().collect(),
             buyers: shard.buyers.keys().copied().collect(),
+            gain: Gain::Nothing,
         };
         (key.clone(), all)
     });

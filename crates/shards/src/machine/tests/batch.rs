@@ -273,6 +273,13 @@ fn needless(before: &Stripe, after: &Stripe, changes: &Changes) -> Result<(), St
             !named.header || was.header != is.header,
             "the header did not change"
         );
+        let (was_on_sale, is_on_sale) = (&was.header.counters, &is.header.counters);
+        let gain = match was_on_sale.gained == is_on_sale.gained {
+            true => Gain::Nothing,
+            false if was_on_sale.available == 0 => Gain::First,
+            false => Gain::More,
+        };
+        ensure!(named.gain == gain, "{:?} instead of {gain:?}", named.gain);
         let same = named
             .records
             .iter()
