@@ -47,6 +47,8 @@ rules! {
     SendersAreAsked = "senders-are-asked",
     /// Nothing moves for a request before a look has shown that the sum suffices.
     LookBeforeMoving = "look-before-moving",
+    /// Nothing is remembered of a stock to which units were added while it was looked at.
+    MarksNeedSteadyStock = "marks-need-steady-stock",
     /// While a claim is open its shard lends to an older claim only.
     ClaimGuardsStock = "claim-guards-stock",
     /// The older claim wins; of equal ones the lower shard's.

@@ -18,6 +18,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use crate::ids::ShardNo;
+#[cfg(doc)]
+use crate::machine::Counters;
 use crate::machine::Reading;
 use crate::rules::{Rule, holds};
 
@@ -32,6 +34,8 @@ pub struct Seen {
     pub sent: BTreeMap<ShardNo, u64>,
     /// Received from each other shard, ever.
     pub received: BTreeMap<ShardNo, u64>,
+    /// Ever put on sale there, as [`Counters::gained`] tells it.
+    pub gained: u64,
 }
 
 impl From<&Reading> for Seen {
@@ -42,6 +46,7 @@ impl From<&Reading> for Seen {
             held: counters.held,
             sent: counters.sent.clone(),
             received: counters.received.clone(),
+            gained: counters.gained,
         }
     }
 }
@@ -141,6 +146,10 @@ impl Looking {
 pub struct Look {
     /// Whether `available` may refuse: nothing was moving.
     pub still: bool,
+    /// ⚔ Nor was anything put on sale between the two readings: `available` may
+    /// be remembered for a while. Where units keep coming back, it would be
+    /// untrue as soon as it is said.
+    pub steady: bool,
     /// Available on all shards together.
     pub available: u64,
     /// Held on all shards together.
@@ -162,6 +171,8 @@ impl Look {
         let Pairs { under_way, ahead } = Pairs::of(&second);
         let balanced = under_way.is_empty() && ahead.is_empty();
         let still = !moved && balanced || !holds(Rule::LookSeesWhatIsUnderWay);
+        let gained = first.iter().zip(&second).any(|(a, b)| a.gained != b.gained);
+        let steady = still && (!gained || !holds(Rule::MarksNeedSteadyStock));
         let sums = if holds(Rule::SecondSumDecides) {
             &second[..]
         } else {
@@ -169,6 +180,7 @@ impl Look {
         };
         Self {
             still,
+            steady,
             available: sums.iter().map(|seen| seen.available).sum(),
             held: sums.iter().map(|seen| seen.held).sum(),
             shards: second,
@@ -233,6 +245,7 @@ mod tests {
             held: 0,
             sent: map(sent),
             received: map(received),
+            gained: 0,
         }
     }
 
@@ -262,6 +275,23 @@ mod tests {
         assert_eq!(found.available, 4);
         assert_eq!(found.received(ShardNo(1), ShardNo(0)), 4);
         assert_eq!(found.received(ShardNo(0), ShardNo(1)), 0);
+    }
+
+    #[test]
+    fn what_was_put_on_sale_meanwhile_is_not_to_be_remembered() {
+        let none = || seen(0, &[], &[]);
+        let gave_back = || Seen {
+            gained: 2,
+            ..none()
+        };
+        let found = look([none(), gave_back()], [none(), gave_back()]);
+        assert!(found.still && found.steady);
+        // Two came back and were bought: sold out, and yet not for long.
+        let found = look([none(), none()], [none(), gave_back()]);
+        assert!(found.still && !found.steady);
+        assert_eq!(found.available, 0);
+        let found = look([none(), seen(0, &[(0, 1)], &[])], [none(), none()]);
+        assert!(!found.still && !found.steady);
     }
 
     #[test]

@@ -125,6 +125,8 @@ pub struct Round {
     wanted: u64,
     /// A claim is noted at home, perhaps.
     claims: bool,
+    /// See [`Round::is_steady`].
+    steady: bool,
     phase: Phase,
 }
 
@@ -177,11 +179,19 @@ impl Round {
             shards,
             wanted: 0,
             claims: false,
+            steady: shards <= 1,
             phase: Phase::Decide {
                 credits: Vec::new(),
                 settled: None,
             },
         }
+    }
+
+    /// Whether what a [`ShardReply::Short`] tells of the stock may be remembered
+    /// for a while: with one shard its own answer is the look.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        self.steady
     }
 
     /// What it needs next.
@@ -269,6 +279,7 @@ impl Round {
         if self.phase != Phase::Look {
             return;
         }
+        self.steady = look.steady;
         let at_home = look.shards.get(usize::from(self.home.0));
         let at_home = at_home.map_or(0, |seen| seen.available);
         let suffices = look.available >= self.wanted || !holds(Rule::LookBeforeMoving);

@@ -12,10 +12,11 @@ use futures_util::future::join_all;
 use tokio::sync::{MutexGuard, watch};
 
 use super::items::shard_numbers;
+use super::types::SteadyStock;
 use super::view::read_clock;
 use super::{Error, Gone, Inventory, unexpected};
 use crate::allocator::{Look, Looking, Seen};
-use crate::ids::{Generation, ShardNo};
+use crate::ids::{Generation, ItemId, ShardNo};
 use crate::machine::{Entry, Reading, ShardOp, ShardReply};
 use crate::rules::{Rule, holds};
 use crate::store::{Deadline, StoreError};
@@ -131,6 +132,28 @@ impl Lookout {
 }
 
 impl Inventory {
+    /// What can be bought of an item, by a look that begins after this call;
+    /// `None` where that cannot be said for a while to come, since stock was
+    /// moved or added meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::ItemNotFound`], [`Error::ItemDeleting`], and what the store says.
+    pub async fn steady_stock(
+        &self,
+        item: &ItemId,
+        deadline: Deadline,
+    ) -> Result<Option<SteadyStock>, Error> {
+        loop {
+            let entry = self.entry(item, deadline).await?;
+            if let Ok(look) = self.look(&entry, deadline).await? {
+                return Ok(look.steady.then_some(SteadyStock {
+                    available: look.available,
+                    held: look.held,
+                }));
+            }
+        }
+    }
+
     /// A look at all shards that begins after this call.
     pub(super) async fn look(
         &self,

@@ -38,9 +38,9 @@ pub use rounds::Figures;
 pub use spec::{Edit, Edits, FieldError};
 pub use sweep::Swept;
 pub use types::{
-    Audit, AuditLevel, Explanation, Foreseen, ItemPage, ReadStock, Receipt, Recount,
-    ReservationPage, Reservations, Reserve, Reserved, Return, SalePhase, ShardAudit, Stock,
-    StockChanged, StripeHealth, StripeReleased, StripeReport, Target, Verdict, seconds,
+    Audit, AuditLevel, Explanation, Foreseen, ItemPage, NotedReserve, ReadStock, Receipt, Recount,
+    ReservationPage, Reservations, Reserve, Reserved, Return, SalePhase, ShardAudit, SteadyStock,
+    Stock, StockChanged, StripeHealth, StripeReleased, StripeReport, Target, Verdict, seconds,
 };
 
 use crate::hash;
@@ -50,7 +50,8 @@ use crate::machine::{
 };
 use crate::reservation_id::ReservationId;
 use crate::rules::{Rule, holds};
-use crate::store::{Deadline, Store, StoreError, StoreStatus};
+use crate::store::{Deadline, Listener, Store, StoreError, StoreStatus};
+use crate::time::Millis;
 use lookout::Lookout;
 use rounds::Counts;
 use view::{Views, read_clock};
@@ -94,6 +95,23 @@ impl Inventory {
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {
         self.store.status()
+    }
+
+    /// See [`Store::listen`].
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        self.store.listen(listener);
+    }
+
+    /// See [`Store::now`].
+    #[must_use]
+    pub fn store_time(&self) -> Option<Millis> {
+        self.store.now()
+    }
+
+    /// See [`Store::is_shared`].
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.store.is_shared()
     }
 
     fn fingerprint(&self, item: &ItemId, buyer: &BuyerId) -> crate::ids::Fingerprint {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::types::{Receipt, Reserve, Reserved, Return, Target};
+use super::rounds::Decision;
+use super::types::{NotedReserve, Receipt, Reserve, Reserved, Return, Target};
 use super::{Error, Gone, Inventory, shards_of, unexpected};
 use crate::allocator::Ask;
 use crate::hash;
@@ -27,43 +28,92 @@ impl Inventory {
     /// [`Error::RequestIdReused`], [`Error::ItemNotFound`],
     /// [`Error::ItemDeleting`], [`Error::StoreFull`], and what the store says.
     pub async fn reserve(&self, ask: &Reserve, deadline: Deadline) -> Result<Reserved, Error> {
-        let buyer = self.fingerprint(&ask.item, &ask.buyer);
-        let record = RecordKey {
-            request: ask.request,
-            buyer,
-        };
+        self.reserve_and_note(ask, deadline)
+            .await
+            .map(|noted| noted.reserved)
+    }
+
+    /// As [`Self::reserve`]; also tells whether a refusal may be remembered.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub async fn reserve_and_note(
+        &self,
+        ask: &Reserve,
+        deadline: Deadline,
+    ) -> Result<NotedReserve, Error> {
         let mut entry = self.entry(&ask.item, deadline).await?;
-        let (place, reply) = loop {
-            let shard = hash::home_shard(buyer, shards_of(&entry));
+        loop {
+            let place = self.home(ask, entry);
             let reserve = Ask::Reserve {
-                key: record,
+                key: place.record,
                 quantity: ask.quantity,
-                version: entry.version,
+                version: place.entry.version,
             };
-            match self.decide(&entry, shard, reserve, deadline).await? {
-                Ok(reply) => {
-                    break (
-                        Place {
-                            entry,
-                            shard,
-                            record,
-                        },
-                        reply,
-                    );
+            match self
+                .decide(&place.entry, place.shard, reserve, deadline)
+                .await?
+            {
+                Ok(Decision { reply, steady }) => {
+                    let reserved = self.reserved(&place, reply)?;
+                    return Ok(NotedReserve { reserved, steady });
                 }
                 Err(Gone) => entry = self.entry(&ask.item, deadline).await?,
             }
-        };
+        }
+    }
+
+    /// Asks the home shard alone: what it knows of these ids, and whether it has
+    /// the units itself. [`Reserved::Short`] then speaks of that shard only; it
+    /// is a refusal to whoever knows that the others have too little.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub async fn reserve_at_home(
+        &self,
+        ask: &Reserve,
+        deadline: Deadline,
+    ) -> Result<Reserved, Error> {
+        let mut entry = self.entry(&ask.item, deadline).await?;
+        loop {
+            let place = self.home(ask, entry);
+            let reserve = ShardOp::Reserve {
+                key: place.record,
+                quantity: ask.quantity,
+                version: place.entry.version,
+            };
+            let asked = self.ask_shard(&place.entry, place.shard, reserve, deadline);
+            match asked.await? {
+                Ok(reply) => return self.reserved(&place, reply),
+                Err(Gone) => entry = self.entry(&ask.item, deadline).await?,
+            }
+        }
+    }
+
+    /// Where a request is decided.
+    fn home(&self, ask: &Reserve, entry: Arc<Entry>) -> Place {
+        let buyer = self.fingerprint(&ask.item, &ask.buyer);
+        Place {
+            shard: hash::home_shard(buyer, shards_of(&entry)),
+            record: RecordKey {
+                request: ask.request,
+                buyer,
+            },
+            entry,
+        }
+    }
+
+    fn reserved(&self, place: &Place, reply: ShardReply) -> Result<Reserved, Error> {
         Ok(match reply {
             ShardReply::Granted {
                 reservation,
                 replayed,
             } => Reserved::Granted {
-                receipt: self.receipt_at(&place, reservation),
+                receipt: self.receipt_at(place, reservation),
                 replayed,
             },
             ShardReply::Ended(reservation) => {
-                Reserved::AlreadyEnded(self.receipt_at(&place, reservation))
+                Reserved::AlreadyEnded(self.receipt_at(place, reservation))
             }
             ShardReply::Short {
                 available, held, ..
@@ -78,7 +128,7 @@ impl Inventory {
                 let broken = super::FieldError::above_the_items_maximum(max);
                 return Err(Error::Invalid(vec![broken]));
             }
-            other => return Err(self.refusal(&place, other)),
+            other => return Err(self.refusal(place, other)),
         })
     }
 
@@ -112,7 +162,8 @@ impl Inventory {
                 version: place.entry.version,
             };
             let decided = self.decide(&place.entry, place.shard, ask, deadline).await;
-            match self.outcome(target, &place, decided)? {
+            let reply = decided.map(|decided| decided.map(|decision| decision.reply));
+            match self.outcome(target, &place, reply)? {
                 Some(receipt) => return Ok(receipt),
                 None => entry = self.entry_of(target, deadline).await?,
             }

@@ -35,6 +35,13 @@ pub struct Figures {
     pub transferred_units: u64,
 }
 
+/// What came of a request's way.
+pub(super) struct Decision {
+    pub reply: ShardReply,
+    /// See [`Round::is_steady`].
+    pub steady: bool,
+}
+
 impl Inventory {
     /// What this server has done so far.
     #[must_use]
@@ -55,7 +62,7 @@ impl Inventory {
         home: ShardNo,
         ask: Ask,
         deadline: Deadline,
-    ) -> Result<Result<ShardReply, Gone>, Error> {
+    ) -> Result<Result<Decision, Gone>, Error> {
         // Where others go on moving, looks could go on for ever; so that their
         // end can be told, it comes before the caller's.
         let end = match deadline {
@@ -65,7 +72,10 @@ impl Inventory {
         let mut round = Round::new(ask, home, super::shards_of(entry));
         loop {
             match round.step() {
-                Step::Done(reply) => return Ok(Ok(reply)),
+                Step::Done(reply) => {
+                    let steady = round.is_steady();
+                    return Ok(Ok(Decision { reply, steady }));
+                }
                 Step::Look => match self.look(entry, Some(end)).await.map_err(undone)? {
                     Ok(look) => round.looked(&look),
                     Err(gone) => return Ok(Err(gone)),

@@ -92,8 +92,8 @@ impl Inventory {
                 change,
                 version: entry.version,
             };
-            if let Ok(reply) = self.decide(&entry, ShardNo::LEDGER, ask, deadline).await? {
-                break (entry, reply);
+            if let Ok(decision) = self.decide(&entry, ShardNo::LEDGER, ask, deadline).await? {
+                break (entry, decision.reply);
             }
         };
         match reply {

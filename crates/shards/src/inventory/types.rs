@@ -58,6 +58,26 @@ pub enum Reserved {
     SalePaused,
 }
 
+/// Units of an item, counted while none were put on sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteadyStock {
+    /// Can be bought.
+    pub available: u64,
+    /// May come back.
+    pub held: u64,
+}
+
+/// A decision, and what may be made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotedReserve {
+    /// What was decided.
+    pub reserved: Reserved,
+    /// ⚔ The units of a [`Reserved::Short`] may be remembered for a while, since
+    /// when this request was sent: while they were counted nothing was put on
+    /// sale.
+    pub steady: bool,
+}
+
 /// Names a reservation.
 #[derive(Clone, Debug)]
 pub enum Target {
