@@ -7,15 +7,20 @@
 --       h header, r records, t returns, a stock changes, b buyers, and the
 --       queues e expiry, s sorted, d ended, u unarrived.
 -- ARGV  1: the call: {mode, store id, incarnation, known adoption, known
---          releases, time, most skew, full, freeze id, by mode: ...}
+--          releases, time, most skew, full, freeze id, by mode: ...}; of
+--          operations 10 to 16 tell which kinds they are, 17 is the channel
 --       2: the operations, flat: {word, operand, ..., word, operand, ...}
 --       3...: for each shard the records that the batch names, 24 bytes each:
 --          request, buyer. Operations call them by their place in it.
 --       All of them, and the reply, are arrays in MessagePack without nil.
--- Reply {'ran', SEEN, time, answers...}, where SEEN is adoption, incarnation,
---       seq, releases, log or false; {'taken', SEEN}; {'guard', identity,
---       frozen, SEEN}; or, and then nothing was done, {'fenced', SEEN},
---       {'clock', master's time}, {'none'}, {'foreign', store id}.
+-- Reply {'ran', SEEN, time, answers..., NEWS...}, where SEEN is adoption,
+--       incarnation, seq, releases, log or false, and NEWS nothing, or {entries
+--       that were written}, {items of which units were put on sale}, and true if
+--       others were told, why not if they could not be, or false; {'taken', SEEN};
+--       {'guard', identity, frozen, SEEN}; or, and then nothing was done,
+--       {'fenced', SEEN}, {'clock', master's time}, {'none'}, {'foreign', store id}.
+-- Says on the channel, if others have to hear of it, {1, {entries that were
+--       written}, {items of which units were put on sale where there were none}}.
 --
 -- What stands from `rule NAME` to `else` in comments is a rule of src/rules.rs;
 -- what follows `else` takes its place where tests switch the rule off.

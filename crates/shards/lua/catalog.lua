@@ -6,7 +6,8 @@
 -- that of the terms. The creation is what a repeated create must have the same.
 -- Lives: 0 creating, 1 live, 2 deleting, 3 removing.
 
-local store_catalog
+-- `written`: the entries that this batch has written, a set, once there are any.
+local store_catalog, written
 
 if arg[15] then
   local GENERATION, LIFE, VERSION, SPREAD, SELLING, CREATED = 1, 2, 3, 4, 5, 6
@@ -152,6 +153,8 @@ if arg[15] then
   function store_catalog()
     local values, puts, gone = {}, {}, {}
     for item in pairs(changed) do
+      written = written or {}
+      written[item] = true
       values[item] = entries[item] and encode(entries[item])
       if values[item] then
         puts[#puts + 1], puts[#puts + 2] = 0, item

@@ -352,4 +352,27 @@ for _, shard in pairs(shards) do changed = changed or shard.dirty or shard.unlin
 if changed then call('HSET', KEYS[1], unpack(writes)) else out[4] = seq - 1 end
 ]]
 out[5] = releases
+
+-- News: what makes untrue what servers remember. This one hears all of it by the
+-- reply, others what they cannot do without. By now all is done, so a message
+-- that cannot be sent is no error of the batch: the reply tells.
+if gains or written then
+  local entries, gained, first = {}, {}, {}
+  for item in pairs(written or {}) do entries[#entries + 1] = item end
+  for _, shard in pairs(shards) do
+    if shard.gain then
+      local item = string.match(KEYS[shard.k + 1], '^[^}]*}:(.*):%x+:%d+:h$')
+      gained[#gained + 1] = item
+      --[[rule freed-shards-are-told]]
+      if shard.gain == 2 then first[#first + 1] = item end
+      --[[else]]
+    end
+  end
+  local sent = false
+  if #entries > 0 or #first > 0 then
+    local heard = redis.pcall('SPUBLISH', arg[17], encode({1, entries, first}))
+    sent = type(heard) ~= 'table' or heard.err
+  end
+  out[n + 1], out[n + 2], out[n + 3] = entries, gained, sent
+end
 return encode(out)

@@ -69,8 +69,14 @@ local function touch(shard)
   end
 end
 
+-- Some shard has a `gain`: 1, units were put on sale; 2, where there were none.
+local gains = false
+
 -- Puts units on sale. What was ever gained wraps at 2^53, where numbers end.
 local function gain(shard, units)
+  if units > 0 and shard.gain ~= 2 then
+    shard.gain, gains = shard.available == 0 and 2 or 1, true
+  end
   shard.available = shard.available + units
   if shard.gained > TOTAL_MAX - units then
     shard.gained = shard.gained - (TOTAL_MAX - units) - 1

@@ -49,6 +49,16 @@ rules! {
     LookBeforeMoving = "look-before-moving",
     /// Nothing is remembered of a stock to which units were added while it was looked at.
     MarksNeedSteadyStock = "marks-need-steady-stock",
+    /// A mark refuses only a request that says `first_attempt`.
+    MarksRefuseFirstAttempts = "marks-refuse-first-attempts",
+    /// And only if nothing in its metadata tells of an earlier attempt.
+    CountedAttemptsAreHeeded = "counted-attempts-are-heeded",
+    /// A mark refuses only quantities above what was found.
+    MarksCarryTheirNumber = "marks-carry-their-number",
+    /// A notice, or an operation of this server's own that put units on sale, ends an item's mark, also one that is being found.
+    MarksHeedNotices = "marks-heed-notices",
+    /// Where notices may have been missed all marks end.
+    MarksHeedMissedNotices = "marks-heed-missed-notices",
     /// While a claim is open its shard lends to an older claim only.
     ClaimGuardsStock = "claim-guards-stock",
     /// The older claim wins; of equal ones the lower shard's.
@@ -123,6 +133,12 @@ rules! {
     EveryRunWrites = "every-run-writes",
     /// Scripts run when the memory is full: what frees some is never refused.
     ScriptsRunWhenFull = "scripts-run-when-full",
+    /// A notice is sent when a shard's available leaves 0.
+    FreedShardsAreTold = "freed-shards-are-told",
+    /// A connection for notices that is new, was lost or lags: anything may have been missed.
+    LostNoticesAreMissed = "lost-notices-are-missed",
+    /// What an operation of this server makes untrue is told before it is answered.
+    ToldBeforeAnswered = "told-before-answered",
 }
 
 /// Whether a rule is in force. It always is, outside of a run of mutants.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::ids::{ItemId, StripeNo};
 use crate::machine::{Changes, Gain, Op, Reply, StoreIdentity};
 use crate::placement::Masters;
+use crate::rules::{Rule, holds};
 use crate::time::Millis;
 
 /// A place that keeps stripes and applies operations to them.
@@ -90,6 +91,17 @@ impl Listeners {
     pub(crate) fn add(&self, listener: Arc<dyn Listener>) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         all.push(listener);
+    }
+
+    /// What operations of this process have made untrue. ⚔ Before they are
+    /// answered: who was answered finds nothing older here.
+    pub(crate) fn tell_own<'a>(&self, notices: impl IntoIterator<Item = &'a Notice>) {
+        if !holds(Rule::ToldBeforeAnswered) {
+            return;
+        }
+        for notice in notices {
+            self.tell(notice);
+        }
     }
 
     pub(crate) fn tell(&self, notice: &Notice) {

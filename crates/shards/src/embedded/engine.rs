@@ -163,9 +163,7 @@ impl Engine {
                 .map_err(|error| error.to_string())?;
             self.commits.done(&begun, batch.len());
         }
-        for notice in &notices {
-            self.shared.listeners.tell(notice);
-        }
+        self.shared.listeners.tell_own(&notices);
         // ⚔ From here on it is on disk: readings, too, were of what is now.
         for (waiting, reply) in batch.drain(..).zip(replies) {
             waiting.reply(reply);

@@ -238,6 +238,12 @@ impl Inventory {
         lost
     }
 
+    /// Whether the item's entry is remembered: it is there, or was a second ago.
+    #[must_use]
+    pub fn remembers(&self, item: &ItemId) -> bool {
+        self.views.get(item).is_some()
+    }
+
     /// The entry, as remembered or read.
     async fn entry(&self, item: &ItemId, deadline: Deadline) -> Result<Arc<Entry>, Error> {
         match self.views.get(item) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::ErrorKind;
-use fred::interfaces::ClientLike;
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::rustls::pki_types::pem::PemObject;
 use fred::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use fred::rustls::{ClientConfig, RootCertStore};
@@ -14,7 +14,9 @@ use fred::types::config::{
     Config, ConnectionConfig, Options as CommandOptions, PerformanceConfig, ReconnectPolicy,
     Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector,
 };
-use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
+use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Message, Value};
+use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
 
 use super::fault::Fault;
 use super::options::{Credentials, Options, TlsFiles};
@@ -23,6 +25,10 @@ use crate::rules::{Rule, holds};
 
 /// Longest wait for a connection, its greeting included.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Things of which the driver tells by itself and that wait to be heard, where
+/// nobody listens; as it has it.
+const UNHEARD_MAX: usize = 32;
 
 /// How to connect to any node of one store.
 #[derive(Clone)]
@@ -50,7 +56,16 @@ impl Command {
 /// A connection to one node. Dropping it closes it.
 pub(super) struct Connection {
     client: Client,
-    task: ConnectHandle,
+    task: AbortHandle,
+}
+
+/// A connection on which a node says things by itself.
+pub(super) struct Listening {
+    pub connection: Connection,
+    /// What it says.
+    pub messages: broadcast::Receiver<Message>,
+    /// Ends with the connection.
+    pub end: ConnectHandle,
 }
 
 impl Drop for Connection {
@@ -75,6 +90,20 @@ impl Connector {
 
     /// Connects and greets.
     pub(super) async fn connect(&self, to: &Endpoint) -> Result<Connection, Fault> {
+        let Listening { connection, .. } = self.open(to, UNHEARD_MAX).await?;
+        Ok(connection)
+    }
+
+    /// The same, to be told things: up to this many may be waiting to be heard.
+    pub(super) async fn connect_to_listen(
+        &self,
+        to: &Endpoint,
+        messages_max: usize,
+    ) -> Result<Listening, Fault> {
+        self.open(to, messages_max).await
+    }
+
+    async fn open(&self, to: &Endpoint, messages_max: usize) -> Result<Listening, Fault> {
         let config = Config {
             username: self.credentials.as_ref().and_then(|c| c.username.clone()),
             password: self.credentials.as_ref().map(|c| c.password.clone()),
@@ -106,13 +135,15 @@ impl Connector {
             })
             .with_performance_config(|config: &mut PerformanceConfig| {
                 config.max_feed_count = 1_000;
+                config.broadcast_channel_capacity = messages_max;
             })
             .build()
             .map_err(|error| Fault::of(&error, true))?;
+        let messages = client.message_rx();
         // No reconnect policy was set: its task ends with the connection.
         let connected = tokio::time::timeout(2 * CONNECT_TIME_MAX, client.init()).await;
-        let task = match connected {
-            Ok(Ok(task)) => task,
+        let end = match connected {
+            Ok(Ok(end)) => end,
             Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => {
                 let mut text = readable(error.details());
                 if self.tls.is_none() && error.details().contains("ConnectionReset") {
@@ -125,7 +156,12 @@ impl Connector {
             }
             Ok(Err(_)) | Err(_) => return Err(Fault::NotDone("it does not answer".to_owned())),
         };
-        Ok(Connection { client, task })
+        let task = end.abort_handle();
+        Ok(Listening {
+            connection: Connection { client, task },
+            messages,
+            end,
+        })
     }
 }
 

@@ -79,6 +79,11 @@ impl Fault {
         }
     }
 
+    /// Something may have been done.
+    pub(super) fn may_have_run(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::Midway(_))
+    }
+
     /// The slot is, or may be, another node's by now.
     pub(super) fn is_about_place(&self) -> bool {
         let Self::NotDone(text) = self else {

@@ -1,15 +1,16 @@
-//! What lanes count: their flushes. For whichever recorder of the `metrics`
+//! What is counted of masters: flushes, and who is heard. For whichever recorder of the `metrics`
 //! facade is in force where the store is opened; without one it costs nothing.
 
 use std::time::Instant;
 
-use metrics::{Counter, Histogram, Unit};
+use metrics::{Counter, Gauge, Histogram, Unit};
 
 use super::link::read_clock;
 
 const FLUSHES: &str = "holdfast_store_flushes_total";
 const OPERATIONS: &str = "holdfast_store_flush_operations";
 const DURATION: &str = "holdfast_store_flush_duration_seconds";
+const HEARD: &str = "holdfast_store_masters_heard";
 
 /// Handles, looked up once.
 #[derive(Clone)]
@@ -52,5 +53,35 @@ impl Flushes {
         self.count.increment(1);
         self.operations.record(operations as f64);
         self.duration.record(begun.0.elapsed());
+    }
+}
+
+/// How many masters are heard.
+#[derive(Clone)]
+pub(super) struct Heard(Gauge);
+
+/// One of them, until it is dropped.
+pub(super) struct HeardOne(Gauge);
+
+impl Heard {
+    /// Those of the recorder that is in force on this thread now.
+    pub(super) fn of_this_recorder() -> Self {
+        metrics::describe_gauge!(
+            HEARD,
+            Unit::Count,
+            "Masters of which it is heard what other servers do there."
+        );
+        Self(metrics::gauge!(HEARD))
+    }
+
+    pub(super) fn one_more(&self) -> HeardOne {
+        self.0.increment(1.0);
+        HeardOne(self.0.clone())
+    }
+}
+
+impl Drop for HeardOne {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }

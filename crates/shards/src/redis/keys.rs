@@ -11,6 +11,11 @@
 //! | `holdfast:{TAG}:index` | sorted set of the same item ids, in their order |
 //! | `holdfast:{TAG}:ITEM:GENERATION:SHARD:PART` | a part of a shard |
 //!
+//! | channel | says |
+//! |---|---|
+//! | `holdfast:{TAG}:notices` | what servers may not remember any more |
+//! | `holdfast:{TAG}:beat` | nothing: a listener asks for it to see that it is heard |
+//!
 //! Parts of a shard: `h` header (string); `r` records (hash); `t` returns
 //! (hash); `a` stock changes (hash); `b` buyers (hash); and what falls due: `e`
 //! expiry (list), `s` sorted (sorted set), `d` ended (list), `u` unarrived
@@ -51,6 +56,17 @@ pub(super) fn slot(stripe: StripeNo) -> u16 {
 /// The keys of a stripe itself: guard, catalog, index.
 pub(super) fn of_stripe(stripe: StripeNo) -> [Bytes; 3] {
     ["guard", "catalog", "index"].map(|name| Bytes::from(format!("{}{name}", root(stripe))))
+}
+
+/// The channel on which a stripe's runs tell servers what they may not remember.
+/// In the stripe's slot: a run can publish nowhere else.
+pub(super) fn notices(stripe: StripeNo) -> Bytes {
+    Bytes::from(format!("{}notices", root(stripe)))
+}
+
+/// A channel in the same slot on which nothing is ever said.
+pub(super) fn beat(stripe: StripeNo) -> Bytes {
+    Bytes::from(format!("{}beat", root(stripe)))
 }
 
 /// The keys of a shard that lies on this stripe, by [`PARTS`].
@@ -96,7 +112,8 @@ mod tests {
         for stripe in StripeNo::all() {
             let keys = of_stripe(stripe)
                 .into_iter()
-                .chain(of_shard(stripe, &shard()));
+                .chain(of_shard(stripe, &shard()))
+                .chain([notices(stripe), beat(stripe)]);
             for key in keys {
                 assert_eq!(redis_keyslot(&key), slot(stripe), "{key:?}");
             }
@@ -118,6 +135,8 @@ mod tests {
         assert_eq!(guard, "holdfast:{7-e8r}:guard");
         assert_eq!(catalog, "holdfast:{7-e8r}:catalog");
         assert_eq!(index, "holdfast:{7-e8r}:index");
+        assert_eq!(notices(StripeNo(7)), "holdfast:{7-e8r}:notices");
+        assert_eq!(beat(StripeNo(7)), "holdfast:{7-e8r}:beat");
         let names = of_shard(StripeNo(7), &shard());
         assert_eq!(names[0], "holdfast:{7-e8r}:a:b:00000000000012ab:63:h");
         let all: String = TAGS.join(" ");

@@ -49,6 +49,10 @@ pub(super) struct Health {
     pub max_bytes: u64,
     pub required: Required,
     pub full: bool,
+    /// Why its scripts cannot tell other servers anything.
+    pub mute: Option<String>,
+    /// Why nothing is heard of what other servers do there.
+    pub deaf: Option<String>,
 }
 
 impl Lane {

@@ -15,6 +15,7 @@
 //!   `errands`;
 //!   `flush`: what a pipeline carries; `link`, `connect`: the connection under
 //!   it; `fault`: what its errors mean.
+//! - `listening`: what other servers do there.
 //! - `fence`: what is remembered so that a loss is noticed; `clocks`: what time
 //!   it is; `survey`: what nodes tell of themselves; `topology`: who serves what.
 //! - `open` (with its guards), `checks`: reaching a store, and whether it is fit to
@@ -34,6 +35,7 @@ mod flush;
 mod keys;
 mod lane;
 mod link;
+mod listening;
 mod open;
 mod options;
 mod runner;
@@ -55,7 +57,7 @@ pub use error::OpenError;
 pub use options::{Acknowledge, Address, Credentials, InvalidAddress, Options, TlsFiles};
 
 use connect::Connector;
-use figures::Flushes;
+use figures::{Flushes, Heard};
 use open::Opened;
 use shared::{Shared, Time, lock};
 use topology::Tasks;
@@ -108,14 +110,14 @@ impl Redis {
 
     fn open_at(options: Options, time: Time) -> Result<Self, OpenError> {
         let connector = Connector::new(&options).map_err(OpenError::Unusable)?;
-        let flushes = Flushes::of_this_recorder();
+        let figures = (Flushes::of_this_recorder(), Heard::of_this_recorder());
         let (tell, told) = mpsc::channel();
         let (close, closed) = oneshot::channel();
         let life = Life {
             options,
             connector,
             time,
-            flushes,
+            figures,
             tell,
             closed,
         };
@@ -151,7 +153,7 @@ struct Life {
     options: Options,
     connector: Connector,
     time: Time,
-    flushes: Flushes,
+    figures: (Flushes, Heard),
     tell: mpsc::Sender<Opening>,
     closed: oneshot::Receiver<()>,
 }
@@ -199,7 +201,7 @@ impl Life {
         for stripe in lost {
             shared.suspect(stripe, "its guard is missing", true);
         }
-        let mut tasks = Tasks::new(Arc::clone(&shared), self.flushes, known);
+        let mut tasks = Tasks::new(Arc::clone(&shared), self.figures, known);
         tasks.serve(&owners);
         first_acknowledgement(&shared).await;
         if self.tell.send(Ok((shared, warnings))).is_ok() {
@@ -278,6 +280,16 @@ impl Store for Redis {
                     warnings.push(format!(
                         "{endpoint} has {} of {} replicas in step: it acknowledges nothing until they are",
                         health.required.in_step, health.required.replicas
+                    ));
+                }
+                if let Some(why) = &health.mute {
+                    warnings.push(format!(
+                        "{endpoint} cannot tell other servers what is on sale again, so they refuse for up to two seconds more: {why}"
+                    ));
+                }
+                if let Some(why) = &health.deaf {
+                    warnings.push(format!(
+                        "nothing is heard of what other servers do at {endpoint}, so what is on sale again may be refused for up to two seconds more: {why}"
                     ));
                 }
                 StoreNode {

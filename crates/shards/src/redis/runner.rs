@@ -14,11 +14,12 @@ use super::figures::Flushes;
 use super::flush::{self, Part};
 use super::lane::{Lane, Queued, refuse_overdue};
 use super::link::{Link, read_clock};
-use super::script::{Answer, Call, Garbled, Ran, Seen, What};
+use super::script::{Answer, Call, Garbled, News, Ran, Seen, What};
 use super::shared::Shared;
 use crate::ids::StripeNo;
 use crate::machine::{Op, StripeOp};
 use crate::rules::{Rule, holds};
+use crate::store::Notice;
 use crate::waiting::Waiting;
 
 /// Longest rest between two flushes: what has to be done now and then is.
@@ -258,13 +259,21 @@ impl Runner {
                     if let Fault::WrongType(text) = &fault {
                         self.shared.suspect(stripe, text, false);
                     }
+                    if fault.may_have_run() {
+                        self.tell_of_the_unknown();
+                    }
                     back.extend(flush::failed(part, fault, &self.lane.endpoint));
                     continue;
                 }
             };
             match ran {
-                Ok(Ran::Ops { seen, answers }) => {
+                Ok(Ran::Ops {
+                    seen,
+                    answers,
+                    news,
+                }) => {
                     serves = Some(true);
+                    self.tell(&news);
                     self.answer(part, &seen, answers, &acknowledged);
                 }
                 Ok(Ran::Fenced(seen)) => {
@@ -283,6 +292,7 @@ impl Runner {
                 Ok(other) => flush::refuse(part, &flush::why_not(&other)),
                 Err(garbled) => {
                     tracing::error!(%stripe, %garbled, "a defect: an answer that cannot be read");
+                    self.tell_of_the_unknown();
                     flush::unknown(part, &garbled.to_string());
                 }
             }
@@ -309,6 +319,30 @@ impl Runner {
         if looks_again {
             self.shared.look_again.notify_one();
         }
+    }
+
+    /// Tells those who listen here what a run has made untrue, whatever the
+    /// replicas say: it may have been done.
+    fn tell(&self, news: &News) {
+        self.shared.listeners.tell_own(&news.notices);
+        let Some(sent) = &news.sent else { return };
+        let mut health = self.lane.health();
+        let was_mute = std::mem::replace(&mut health.mute, sent.clone().err());
+        match (&was_mute, &health.mute) {
+            (None, Some(why)) => tracing::warn!(
+                master = %self.lane.endpoint, why,
+                "cannot tell other servers what is on sale again, or was changed"
+            ),
+            (Some(_), None) => {
+                tracing::info!(master = %self.lane.endpoint, "other servers are told again");
+            }
+            _ => {}
+        }
+    }
+
+    /// What may have been done may have made anything untrue.
+    fn tell_of_the_unknown(&self) {
+        self.shared.listeners.tell_own([&Notice::Missed]);
     }
 
     /// Answers the operations of a run that was carried out.

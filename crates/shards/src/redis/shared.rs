@@ -1,10 +1,10 @@
 //! What all lanes of a store share, and what its callers see of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::clocks::{self, Disagree, Reading};
 use super::connect::Connector;
@@ -25,7 +25,7 @@ pub(super) struct Shared {
     pub connector: Connector,
     pub acknowledge: Acknowledge,
     pub identity: StoreIdentity,
-    routes: RwLock<Arc<Routes>>,
+    routes: watch::Sender<Arc<Routes>>,
     stripes: Mutex<Vec<Watched>>,
     sights: Mutex<Sights>,
     time: Mutex<Time>,
@@ -103,7 +103,7 @@ impl Shared {
             connector,
             acknowledge,
             identity,
-            routes: RwLock::new(Arc::new(Routes::nowhere())),
+            routes: watch::Sender::new(Arc::new(Routes::nowhere())),
             stripes: Mutex::new(vec![Watched::default(); usize::from(STRIPES)]),
             sights: Mutex::default(),
             time: Mutex::new(time),
@@ -113,11 +113,16 @@ impl Shared {
     }
 
     pub(super) fn routes(&self) -> Arc<Routes> {
-        Arc::clone(&self.routes.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.routes.borrow())
     }
 
     pub(super) fn set_routes(&self, routes: Routes) {
-        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
+        self.routes.send_replace(Arc::new(routes));
+    }
+
+    /// Tells when they were looked at anew.
+    pub(super) fn watch_routes(&self) -> watch::Receiver<Arc<Routes>> {
+        self.routes.subscribe()
     }
 
     /// Hands an operation to the lane of its stripe.

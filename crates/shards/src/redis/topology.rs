@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::connect::{Command, Connection};
 use super::fault::Fault;
-use super::figures::Flushes;
+use super::figures::{Flushes, Heard};
 use super::keys;
 use super::lane::Lane;
 use super::link::read_clock;
+use super::listening::Ear;
 use super::runner::Runner;
 use super::shared::{Routes, Shared};
 use super::survey::{Endpoint, Node, parse_nodes};
@@ -34,6 +35,8 @@ pub(super) struct Tasks {
     shared: Arc<Shared>,
     flushes: Flushes,
     running: JoinSet<()>,
+    listening: JoinSet<()>,
+    heard: Heard,
     scout: Option<(Endpoint, Connection)>,
     /// Nodes to ask, the last one that answered first.
     known: Vec<Endpoint>,
@@ -50,11 +53,17 @@ impl Drop for ClosesAtTheEnd {
 }
 
 impl Tasks {
-    pub(super) fn new(shared: Arc<Shared>, flushes: Flushes, known: Vec<Endpoint>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        (flushes, heard): (Flushes, Heard),
+        known: Vec<Endpoint>,
+    ) -> Self {
         Self {
             shared,
             flushes,
             running: JoinSet::new(),
+            listening: JoinSet::new(),
+            heard,
             scout: None,
             known,
         }
@@ -75,11 +84,8 @@ impl Tasks {
             tokio::select! {
                 _ = &mut closed => break,
                 () = pause => {}
-                Some(ended) = self.running.join_next() => {
-                    if let Err(error) = ended && error.is_panic() {
-                        tracing::error!("a lane's task panicked; the log has the details");
-                    }
-                }
+                Some(ended) = self.running.join_next() => tell_of_panic("serves", &ended),
+                Some(ended) = self.listening.join_next() => tell_of_panic("hears", &ended),
             }
             if self.shared.options.address.cluster {
                 self.look().await;
@@ -87,6 +93,7 @@ impl Tasks {
                 self.serve(&vec![self.known.first().cloned(); usize::from(STRIPES)]);
             }
         }
+        self.listening.abort_all();
         for lane in &self.shared.routes().lanes {
             lane.close();
         }
@@ -181,12 +188,24 @@ impl Tasks {
             Arc::clone(&lane),
             self.flushes.clone(),
         );
+        let ear = Ear::new(
+            Arc::clone(&self.shared),
+            Arc::clone(&lane),
+            self.heard.clone(),
+        );
+        self.listening.spawn(ear.listen());
         let closes = ClosesAtTheEnd(Arc::clone(&lane));
         self.running.spawn(async move {
             let _closes = closes;
             runner.run().await;
         });
         lane
+    }
+}
+
+fn tell_of_panic(does: &str, ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("the task that {does} a master panicked; the log has the details");
     }
 }
 

@@ -15,18 +15,6 @@ use crate::servers::{Cluster, Node};
 /// Rules that no failure tells of.
 const EXEMPT: &[(&str, &str)] = &[
     (
-        "+spublish",
-        "for notices between servers, which are to come",
-    ),
-    (
-        "+ssubscribe",
-        "for notices between servers, which are to come",
-    ),
-    (
-        "&holdfast:*",
-        "for notices between servers, which are to come",
-    ),
-    (
         "+client|id",
         "asked by the driver on each connection; it goes on without, and Redis' ACL log fills",
     ),
@@ -181,6 +169,16 @@ fn keys_of_others_cannot_be_touched() {
         let head = ["EVALSHA", &sha, "1", "other"];
         let refused = user.command(&[&head, words].concat()).unwrap_err();
         assert!(refused.contains("NOPERM"), "{refused}");
+    }
+    // Nor can others' channels.
+    for words in [
+        &["SPUBLISH", "other", "1"][..],
+        &["SSUBSCRIBE", "other"],
+        &["PUBLISH", "holdfast:a", "1"],
+        &["SUBSCRIBE", "holdfast:a"],
+    ] {
+        let refused = user.command(words).unwrap_err();
+        assert!(refused.starts_with("NOPERM"), "{words:?}: {refused}");
     }
     // Nor undeclared ones from within a script.
     let script = "return redis.call('SET', 'other', '2')";

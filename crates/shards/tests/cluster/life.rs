@@ -13,9 +13,10 @@ use shards::inventory::{
 };
 use shards::machine::{ItemSpec, Op, StripeOp};
 use shards::redis::{Options, Redis};
-use shards::store::{Clock, Deadline, Store};
+use shards::store::{Clock, Deadline, Notice, Store};
 use shards::time::Millis;
 
+use crate::notices::Ear;
 use crate::server::{item, now, request, tick};
 
 /// Longer than any of it takes.
@@ -63,8 +64,9 @@ pub(crate) async fn live(options: &Options, events: &Events<'_>) -> Lived<()> {
     if let Some(about) = warnings.iter().find(|about| about.contains("CONFIG GET")) {
         return Err(about.clone());
     }
-    life.create("sneaker", 3).await?;
-    life.create("gone", 1).await?;
+    life.hear().await?;
+    life.create("sneaker", 3, 90).await?;
+    life.create("gone", 1, 90).await?;
     life.sell().await?;
     life.end().await?;
     life.look().await?;
@@ -111,7 +113,7 @@ impl Life {
         self.clock.0.fetch_add(ms, Ordering::SeqCst);
     }
 
-    async fn create(&self, id: &str, shards: u32) -> Lived<()> {
+    async fn create(&self, id: &str, shards: u32, stock: u64) -> Lived<()> {
         let spec = ItemSpec {
             display_name: String::new(),
             shard_count: shards,
@@ -123,7 +125,7 @@ impl Life {
             sale_start: None,
             sale_end: None,
             retention_ms: Some(RETENTION_MS),
-            initial_stock: 90,
+            initial_stock: stock,
         };
         let created = self
             .inventory
@@ -147,6 +149,30 @@ impl Life {
             }
             other => Err(format!("reserve: {other:?}")),
         }
+    }
+
+    /// What is told to all servers comes back to whoever had it done.
+    async fn hear(&self) -> Lived<()> {
+        self.create("one", 1, 1).await?;
+        let ear = Ear::on(&*self.store);
+        let freed = Notice::Units(item("one"));
+        let deadline = now() + STEP_TIME_MAX;
+        let mut told = 0;
+        while ear.count(&freed) <= told {
+            if now() > deadline {
+                return Err("hear: nothing comes back".to_owned());
+            }
+            told += 1;
+            let n = u32::try_from(told).unwrap();
+            let held = self.reserve("one", n, 1).await?;
+            at("cancel", self.inventory.cancel(&held, soon()).await)?;
+            tick().await;
+        }
+        let id = item("one");
+        at(
+            "delete",
+            self.inventory.delete_item(&id, true, None, soon()).await,
+        )
     }
 
     /// Units that are sold, given back, extended, and moved between shards.

@@ -21,6 +21,7 @@ mod life;
 mod loss;
 mod memory;
 mod moves;
+mod notices;
 mod oldmaster;
 mod release;
 mod replicas;

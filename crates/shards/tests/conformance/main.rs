@@ -16,6 +16,7 @@ mod items;
 mod judge;
 mod listing;
 mod many_shards;
+mod notices;
 mod procedures;
 mod redis;
 mod release;
@@ -55,6 +56,11 @@ macro_rules! all_behaviours {
                 an_overdue_operation_is_not_sent,
                 only_create_makes_a_shard,
                 everything_acknowledged_survives_reopening,
+            }
+            notices {
+                units_that_come_on_sale_are_heard_of_before_the_answer,
+                units_that_go_or_do_not_come_are_not_heard_of,
+                changes_of_an_item_are_heard_of_before_the_answer,
             }
             items {
                 a_repeated_create_finds_its_item,

@@ -1,5 +1,6 @@
 //! What a run answers.
 
+use super::news::News;
 use super::pack::Reader;
 use super::places::{ListPlace, ScanPlace};
 use super::stored::{counters, entry, record, record_key, settings};
@@ -95,8 +96,13 @@ fn ops(call: &Call<'_>, mut from: Reader<'_>) -> Result<Ran, Garbled> {
     };
     let answers_to = ops.iter().map(|op| answers.next(op));
     let all = answers_to.collect::<Result<_, _>>()?;
+    let news = News::read(&mut answers.from)?;
     answers.from.end()?;
-    Ok(Ran::Ops { seen, answers: all })
+    Ok(Ran::Ops {
+        seen,
+        answers: all,
+        news,
+    })
 }
 
 struct Answers<'a> {

@@ -40,7 +40,10 @@ pub(super) fn encode(call: &Call<'_>) -> Arguments {
     first.flag(call.stamp.full);
     first.text(&call.stamp.freeze_id.to_be_bytes());
     match &call.what {
-        What::Ops(ops) => Kinds::of(ops).write(&mut first),
+        What::Ops(ops) => {
+            Kinds::of(ops).write(&mut first);
+            first.text(&keys::notices(call.stripe));
+        }
         What::Adopt { expected } => first.count(*expected),
         What::Init { identity, frozen } => {
             first.text(&identity_bytes(identity));

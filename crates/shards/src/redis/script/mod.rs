@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod news;
 mod operands;
 pub(super) mod pack;
 mod places;
@@ -13,6 +14,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+pub(super) use self::news::{News, read_message};
 pub(super) use self::text::script;
 use crate::ids::StripeNo;
 use crate::machine::{Op, Reply, Stamp, StoreIdentity};
@@ -103,6 +105,7 @@ pub(super) enum Ran {
         seen: Seen,
         /// One for each operation, in their order.
         answers: Vec<Answer>,
+        news: News,
     },
     /// The stripe is this incarnation's; or, of `Init`, there is a guard.
     Taken(Seen),

@@ -156,6 +156,10 @@ impl<'a> Reader<'a> {
         read(self).map(Some)
     }
 
+    pub(in crate::redis) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(in crate::redis) fn end(self) -> Result<(), Garbled> {
         if self.0.is_empty() {
             return Ok(());

@@ -98,6 +98,7 @@ mod marked {
                 "pause-after-adoption",
                 "every-run-writes",
                 "scripts-run-when-full",
+                "freed-shards-are-told",
             ];
             assert_eq!(off, here);
             let text =

@@ -10,7 +10,7 @@ use std::mem::{Discriminant, discriminant};
 use super::dump::{self, OfStripe};
 use super::guard::{STRIPE, call, shard_key};
 use super::histories::{Batches, Mix, Part};
-use super::server::{Redis, Server};
+use super::server::{Redis, Server, Value};
 use crate::ids::{ShardKey, TOTAL_MAX};
 use crate::machine::tests::catalog_history::outcome_of;
 use crate::machine::tests::ensure;
@@ -21,14 +21,38 @@ use crate::machine::tests::history::Step;
 use crate::machine::tests::random::{Rng, for_cases};
 use crate::machine::tests::world::World;
 use crate::machine::{
-    Changes, Op, RecordSums, Reply, ShardOp, ShardReply, Stamp, StockChange, StripeReply,
+    Changes, Gain, Op, RecordSums, Reply, ShardOp, ShardReply, Stamp, StockChange, StripeReply,
 };
-use crate::redis::script::{Answer, BATCH_LEN_MAX, Call, Garbled, Ran, What};
+use crate::redis::keys;
+use crate::redis::script::{Answer, BATCH_LEN_MAX, Call, Garbled, News, Ran, What, read_message};
+use crate::store::{Notice, notices};
+
+/// What the test itself says after a history.
+const END: &[u8] = b"end";
 
 struct Batch {
     stamp: Stamp,
     ops: Vec<Op>,
     replies: Vec<Reply>,
+    /// What this server has to be told of.
+    own: BTreeSet<String>,
+    /// And the others.
+    others: BTreeSet<String>,
+}
+
+/// In no order, and each once.
+fn set_of(notices: impl IntoIterator<Item = Notice>) -> BTreeSet<String> {
+    let named = notices.into_iter().map(|notice| format!("{notice:?}"));
+    named.collect()
+}
+
+/// Entries that were written, and items of which units were put on sale where
+/// there were none.
+fn told_to_others(changes: &Changes) -> BTreeSet<String> {
+    let changed = changes.catalog.iter().cloned().map(Notice::Changed);
+    let shards = changes.shards.iter();
+    let freed = shards.filter(|(_, changes)| changes.gain == Gain::First);
+    set_of(changed.chain(freed.map(|(key, _)| Notice::Units(key.item.clone()))))
 }
 
 /// A history as the machine went through it.
@@ -77,11 +101,14 @@ impl Told {
         while !ops.is_empty() {
             let rest = ops.split_off(ops.len().min(BATCH_LEN_MAX));
             let stamp = self.world.stamp();
-            let replies = self.world.stripe.run(stamp, &ops, &mut Changes::default());
+            let mut changes = Changes::default();
+            let replies = self.world.stripe.run(stamp, &ops, &mut changes);
             self.batches.push(Batch {
                 stamp,
                 ops,
                 replies,
+                own: set_of(notices(&changes)),
+                others: told_to_others(&changes),
             });
             ops = rest;
         }
@@ -96,8 +123,9 @@ impl Told {
         .collect()
     }
 
-    /// Has Redis go through it too, and compares.
-    fn check(&self, redis: &mut Redis) -> Result<(), String> {
+    /// Has Redis go through it too, and compares; `listener` hears what is told to
+    /// others.
+    fn check(&self, redis: &mut Redis, listener: &mut Redis) -> Result<(), String> {
         let shards = self.shards();
         let identity = identity();
         let refs: Vec<Vec<&Op>> = self
@@ -123,6 +151,7 @@ impl Told {
         for call in &calls {
             redis.queue_run(call);
         }
+        redis.queue(&[b"SPUBLISH", &keys::notices(STRIPE), END]);
         dump::queue_stripe(redis, STRIPE);
         for shard in &shards {
             dump::queue_shard(redis, STRIPE, shard);
@@ -135,11 +164,24 @@ impl Told {
             // All answers are read, or the next history would read them.
             wrong = wrong.or_else(|| batch.compare(ran).err());
         }
+        assert_eq!(redis.answer(), Value::Number(1), "one listens");
+        let told = self.batches.iter().map(|batch| &batch.others);
+        let told: Vec<_> = told.filter(|others| !others.is_empty()).collect();
+        let heard = listener.hear_until(END);
+        let heard = heard
+            .iter()
+            .map(|message| read_message(message).map(set_of));
+        let heard = heard.collect::<Result<Vec<_>, _>>();
         let stripe = dump::stripe(redis);
         let states: Vec<_> = shards.iter().map(|_| dump::shard(redis)).collect();
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
+        let heard = heard.map_err(|why| why.to_string())?;
+        ensure!(
+            heard.iter().eq(told.iter().copied()),
+            "others heard\n{heard:?}\nnot\n{told:?}"
+        );
         let machine = &self.world.stripe;
         let expected = OfStripe {
             time: machine.guard.time,
@@ -166,9 +208,18 @@ impl Batch {
     fn compare(&self, ran: Result<Ran, Garbled>) -> Result<(), String> {
         let place = || format!("{:?} of {:#?}", self.stamp, self.ops);
         let ran = ran.map_err(|why| format!("{why}\n{}", place()))?;
-        let Ran::Ops { answers, .. } = ran else {
+        let Ran::Ops { answers, news, .. } = ran else {
             return Err(format!("{ran:?}\n{}", place()));
         };
+        let News { notices, sent } = news;
+        let named = set_of(notices);
+        let is_sent = (!self.others.is_empty()).then_some(Ok(()));
+        ensure!(
+            named == self.own && sent == is_sent,
+            "the reply names {named:?} ({sent:?}), not {:?}\n{}",
+            self.own,
+            place()
+        );
         for ((op, expected), answer) in self.ops.iter().zip(&self.replies).zip(answers) {
             let mut expected = Answer::Reply(expected.clone());
             let mut answer = answer;
@@ -218,6 +269,13 @@ fn first_word(value: &impl fmt::Debug) -> String {
 impl Answers {
     fn note(&mut self, told: &Told) {
         for batch in &told.batches {
+            if !batch.own.is_subset(&batch.others) {
+                self.names.insert("News for this server alone".to_owned());
+            }
+            for notice in &batch.others {
+                let name = format!("News for all, {}", first_word(notice));
+                self.names.insert(name);
+            }
             for (op, reply) in batch.ops.iter().zip(&batch.replies) {
                 let is_new = match (op, reply) {
                     (Op::Shard(_, op), Reply::Shard(reply)) => {
@@ -258,12 +316,13 @@ fn differ(name: &str, cases: u32, draw: impl Fn(&mut Rng) -> Batches) -> Answers
     let long = std::env::var_os("HOLDFAST_TEST_LONG").is_some_and(|value| !value.is_empty());
     let cases = if long { 5 * cases } else { cases };
     let server = Server::start();
-    let redis = RefCell::new(server.connect());
+    let redis = RefCell::new((server.connect(), server.listen(&keys::notices(STRIPE))));
     let answers = RefCell::new(Answers::default());
     for_cases(name, cases, draw, |case| {
         let told = Told::of(case);
         answers.borrow_mut().note(&told);
-        told.check(&mut redis.borrow_mut())
+        let (redis, listener) = &mut *redis.borrow_mut();
+        told.check(redis, listener)
     });
     answers.into_inner()
 }
@@ -303,7 +362,8 @@ fn the_script_is_the_machine_in_batches() {
          Change NotSelling, Change OldSettings, Look Read, Claim Claimed, Unclaim Unclaimed, \
          Lend Lent, Lend ClaimedByOlder, Credit Credited, Expire Swept, Purge Swept, \
          Inspect Inspected, List Listed, Explain Explained, Configure Configured, \
-         Create Created, Delete Deleted, Accept Accepted, Reconcile Reconciled",
+         Create Created, Delete Deleted, Accept Accepted, Reconcile Reconciled, \
+         News for this server alone, News for all",
     );
 }
 
@@ -459,5 +519,6 @@ fn the_script_is_the_machine_at_the_ends_of_numbers() {
     let received: u64 = counters.received.values().sum();
     assert!(counters.gained < received, "it has wrapped");
     let server = Server::start();
-    told.check(&mut server.connect()).unwrap();
+    let mut listener = server.listen(&keys::notices(STRIPE));
+    told.check(&mut server.connect(), &mut listener).unwrap();
 }

@@ -7,7 +7,7 @@ use crate::machine::{
     CatalogOp, Freeze, Op, Reply, ShardOp, ShardReply, Stamp, StripeOp, StripeReply, Visit,
 };
 use crate::redis::keys;
-use crate::redis::script::{Adoption, Answer, Call, Garbled, Incarnation, Ran, Seen, What};
+use crate::redis::script::{Adoption, Answer, Call, Garbled, Incarnation, News, Ran, Seen, What};
 
 pub(super) const STRIPE: StripeNo = StripeNo(7);
 
@@ -89,7 +89,8 @@ fn a_stripe_is_made_once_and_visited() {
         ran,
         Ok(Ran::Ops {
             seen: seen(1, 2),
-            answers: vec![answer]
+            answers: vec![answer],
+            news: News::default(),
         })
     );
     let read = Ran::Guard {
@@ -287,7 +288,7 @@ fn a_lost_guard_is_written_as_frozen_and_released() {
         known_releases: 4,
         ..call(What::Ops(&ops))
     };
-    let Ok(Ran::Ops { seen, answers }) = redis.run(&call) else {
+    let Ok(Ran::Ops { seen, answers, .. }) = redis.run(&call) else {
         panic!("not run");
     };
     let freeze = Freeze {

@@ -54,6 +54,14 @@ impl Server {
         redis.sha = redis.ask(&[b"SCRIPT", b"LOAD", script().as_bytes()]).bulk();
         redis
     }
+
+    /// A connection on which only what is said on a channel arrives.
+    pub(super) fn listen(&self, channel: &[u8]) -> Redis {
+        let mut redis = self.connect();
+        let answer = redis.ask(&[b"SSUBSCRIBE", channel]);
+        assert!(matches!(answer, Value::Array(_)), "{answer:?}");
+        redis
+    }
 }
 
 impl Drop for Server {
@@ -154,6 +162,18 @@ impl Redis {
             },
             "*" => Value::Array((0..number()).map(|_| self.read()).collect()),
             other => panic!("an answer that begins with {other:?}"),
+        }
+    }
+
+    /// What was said before `end` was.
+    pub(super) fn hear_until(&mut self, end: &[u8]) -> Vec<Vec<u8>> {
+        let mut heard = Vec::new();
+        loop {
+            let message = self.read().bulks().pop().unwrap();
+            if message == end {
+                return heard;
+            }
+            heard.push(message);
         }
     }
 
