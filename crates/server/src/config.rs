@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use shards::redis;
 
+use crate::tier1;
+
 /// A server's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -15,6 +17,8 @@ pub struct Config {
     pub server_id: String,
     /// Where the items are.
     pub store: StoreConfig,
+    /// What may be answered without asking it.
+    pub tier1: tier1::Settings,
     /// Runtimes that serve, each on a thread of its own; one per core.
     pub workers: NonZeroUsize,
     /// How long a server that was told to leave goes on serving, so that load

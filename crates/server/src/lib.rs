@@ -9,6 +9,7 @@
 //! - `acceptor`, `connection`, `worker`: one acceptor, one runtime per core.
 //! - `grpc`: the contract. tonic types stay inside that folder.
 //! - `http`: the plain port for metrics and probes; `figures`: what is counted.
+//! - `tier1`: what is remembered of the store, so that most requests need none.
 //! - `watches`: one reading of an item's stock for all who watch it.
 //! - `sweeper`: what ends by itself; `tasks`: the one place that spawns;
 //!   `clock`: the one place that reads the clock.
@@ -22,10 +23,13 @@ mod figures;
 mod grpc;
 mod http;
 mod lifecycle;
+#[cfg(test)]
+mod memory_store;
 mod run;
 mod seldom;
 mod sweeper;
 mod tasks;
+mod tier1;
 mod watches;
 mod worker;
 
@@ -34,3 +38,4 @@ pub use error::RunError;
 pub use run::run;
 /// How to reach a store in Redis.
 pub use shards::redis;
+pub use tier1::{MARK_DEADLINE_MAX, Settings as Tier1Settings};

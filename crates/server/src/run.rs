@@ -21,6 +21,7 @@ use crate::http::{self, Pages};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::sweeper::{SWEEP_INTERVAL, sweep};
 use crate::tasks::{CutOff, Tasks, blocking};
+use crate::tier1::Tier1;
 use crate::worker::{Workers, runtime};
 
 /// Serves until `shutdown` says how to leave, then drains; returns when the
@@ -80,15 +81,18 @@ async fn serve(
     let (listener, address) = listen(listeners.grpc, "gRPC")?;
     let inventory = open(config.store, figures.clone()).await?;
     let life = Lifecycle::new();
+    let tier1 = Tier1::new(Arc::clone(&inventory), config.tier1);
+    tasks.spawn("the clock of tier 1", Arc::clone(&tier1).keep_time());
     let services = Services::new(
         Arc::clone(&inventory),
+        Arc::clone(&tier1),
         life.clone(),
         About::starting_now(config.server_id),
         health.clone(),
         figures.clone(),
     )?;
     let (mut workers, inboxes) = Workers::start(config.workers, &services, &life)?;
-    figures.read_from(Arc::clone(&inventory), workers.loads());
+    figures.read_from(Arc::clone(&inventory), tier1, workers.loads());
 
     tasks.spawn("the acceptor", accept(listener, inboxes, life.clone()));
     life.advance(Phase::Serving);

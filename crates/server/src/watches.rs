@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shards::ids::ItemId;
-use shards::inventory::{Error, Inventory, ReadStock, Stock};
+use shards::inventory::{Error, Stock};
 use shards::store::StoreError;
 use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::tasks::{self, Started};
+use crate::tier1::Tier1;
 
 /// The shortest time between two readings of an item.
 pub(crate) const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -23,7 +24,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(1);
 const READING_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// An item's stock, or why it cannot be told.
-pub(crate) type News = Result<Stock, Error>;
+pub(crate) type News = Result<Arc<Stock>, Error>;
 
 /// All items that are watched through this server.
 #[derive(Clone, Debug)]
@@ -31,7 +32,7 @@ pub(crate) struct Watches(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    inventory: Arc<Inventory>,
+    tier1: Arc<Tier1>,
     topics: Mutex<HashMap<ItemId, Posted>>,
 }
 
@@ -72,9 +73,9 @@ pub(crate) struct Watch {
 pub(crate) struct Ended;
 
 impl Watches {
-    pub(crate) fn new(inventory: Arc<Inventory>) -> Self {
+    pub(crate) fn new(tier1: Arc<Tier1>) -> Self {
         Self(Arc::new(Shared {
-            inventory,
+            tier1,
             topics: Mutex::default(),
         }))
     }
@@ -207,10 +208,7 @@ impl Poller {
 
     async fn read(&self) -> News {
         let deadline = clock::later(READING_TIME_MAX);
-        let reading = self
-            .shared
-            .inventory
-            .stock(&self.item, ReadStock::Once, Some(deadline));
+        let reading = self.shared.tier1.stock_from_now_on(&self.item);
         match tokio::time::timeout_at(deadline.into(), reading).await {
             Ok(news) => news,
             Err(_) => Err(StoreError::Unavailable("it does not answer".into()).into()),
@@ -258,9 +256,9 @@ fn tell(known: &mut Option<News>, news: News) -> bool {
             let as_of = now.as_of;
             let before = Stock {
                 as_of,
-                ..before.clone()
+                ..Stock::clone(before)
             };
-            before != *now
+            before != **now
         }
         (Some(Err(before)), Err(now)) => before != now,
         _ => true,

@@ -257,6 +257,24 @@ pub(crate) const WORKERS: Setting = Setting {
     help: "Threads that serve requests",
 };
 
+pub(crate) const MARK_DEADLINE: Setting = Setting {
+    name: "mark-deadline",
+    form: "DURATION",
+    default: Default::Is("1s"),
+    kind: Kind::Plain,
+    help: "How long what was found sold out may refuse first attempts without asking the store, \
+           2s at most; news from the store end it sooner. 0s asks the store each time",
+};
+
+pub(crate) const IGNORE_FIRST_ATTEMPT: Setting = Setting {
+    name: "ignore-first-attempt",
+    form: "BOOL",
+    default: Default::Is("false"),
+    kind: Kind::Switch,
+    help: "Take no caller's word that it never sent a request before: behind proxies that send \
+           again without counting",
+};
+
 pub(crate) const DRAIN_GRACE: Setting = Setting {
     name: "drain-grace",
     form: "DURATION",
@@ -322,6 +340,8 @@ pub(crate) const ALL: &[&Setting] = &[
     &STORE_CLIENT_CERT,
     &STORE_CLIENT_KEY,
     &WORKERS,
+    &MARK_DEADLINE,
+    &IGNORE_FIRST_ATTEMPT,
     &DRAIN_GRACE,
     &DRAIN_DEADLINE,
     &SERVER_ID,

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use server::StoreConfig;
+use server::{MARK_DEADLINE_MAX, StoreConfig, Tier1Settings};
 use tracing_subscriber::EnvFilter;
 
 use crate::environment::Environment;
@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) http_listen: Option<SocketAddr>,
     pub(crate) store: StoreConfig,
     pub(crate) workers: NonZeroUsize,
+    pub(crate) tier1: Tier1Settings,
     pub(crate) drain_grace: Duration,
     pub(crate) drain_deadline: Duration,
     pub(crate) server_id: String,
@@ -70,6 +71,10 @@ impl Settings {
             http_listen: layers.read(&list::HTTP_LISTEN, parse_http_listen)?,
             store: store::read(layers)?,
             workers: layers.read(&list::WORKERS, parse_workers)?,
+            tier1: Tier1Settings {
+                mark_deadline: layers.read(&list::MARK_DEADLINE, parse_mark_deadline)?,
+                ignore_first_attempt: layers.read(&list::IGNORE_FIRST_ATTEMPT, parse_switch)?,
+            },
             drain_grace: layers.read(&list::DRAIN_GRACE, parse_duration)?,
             drain_deadline: layers.read(&list::DRAIN_DEADLINE, parse_duration)?,
             server_id: layers.read(&list::SERVER_ID, parse_name)?,
@@ -112,6 +117,23 @@ fn parse_http_listen(text: &str) -> Result<Option<SocketAddr>, &'static str> {
 
 fn parse_workers(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "write a whole number from 1 on")
+}
+
+/// As generous as other flags' environment names are.
+fn parse_switch(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("write true or false"),
+    }
+}
+
+fn parse_mark_deadline(text: &str) -> Result<Duration, String> {
+    let deadline = parse_duration(text)?;
+    if deadline > MARK_DEADLINE_MAX {
+        return Err(format!("write {MARK_DEADLINE_MAX:?} or less"));
+    }
+    Ok(deadline)
 }
 
 fn parse_name(text: &str) -> Result<String, &'static str> {
@@ -161,6 +183,8 @@ mod tests {
         };
         assert_eq!(dir, PathBuf::from("./holdfast-data"));
         assert_eq!(disk_reserve, 64 << 20);
+        assert_eq!(settings.tier1.mark_deadline, Duration::from_secs(1));
+        assert!(!settings.tier1.ignore_first_attempt);
         assert_eq!(settings.drain_grace, Duration::from_secs(5));
         assert_eq!(settings.drain_deadline, Duration::from_secs(25));
         assert!(!settings.server_id.is_empty());
@@ -190,6 +214,9 @@ mod tests {
             ("workers = 0", "whole number from 1"),
             ("workers = 1.5", "whole number from 1"),
             ("drain-grace = 5", "needs a unit, such as 5s"),
+            ("mark-deadline = 1", "needs a unit, such as 1s"),
+            ("mark-deadline = \"2001ms\"", "write 2s or less"),
+            ("ignore-first-attempt = 2", "write true or false"),
             ("log = \"server=loud\"", "write it like info"),
             ("log-format = true", "write text or json"),
             ("init-store = \"yes please\"", "write true or false"),

@@ -12,6 +12,7 @@ use super::file::File;
 use super::flags::StoreFlags;
 use super::layers::{Layers, Origin, Value};
 use super::list::{self, Setting};
+use super::parse_switch;
 use super::secret::{parse_file, read_secret, readable};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -221,15 +222,6 @@ fn parse_dir(text: &str) -> Result<PathBuf, &'static str> {
         return Err("name a directory");
     }
     Ok(PathBuf::from(text))
-}
-
-/// As generous as other flags' environment names are.
-fn parse_switch(text: &str) -> Result<bool, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" => Ok(false),
-        _ => Err("write true or false"),
-    }
 }
 
 fn parse_durability(text: &str) -> Result<Acknowledge, &'static str> {

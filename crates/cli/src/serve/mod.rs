@@ -41,6 +41,7 @@ pub(crate) fn run(
     let config = Config {
         server_id: settings.server_id,
         store: settings.store,
+        tier1: settings.tier1,
         workers: settings.workers,
         drain_grace: settings.drain_grace,
         drain_deadline: settings.drain_deadline,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Unit};
 use shards::inventory::Inventory;
 
+use super::tier1::Memories;
 use crate::connection::Load;
+use crate::tier1::Tier1;
 
 const BUILD_INFO: &str = "holdfast_build_info";
 const CONNECTIONS: &str = "holdfast_connections";
@@ -31,11 +33,12 @@ pub(super) struct Gauges {
     looks: Counter,
     transfers: Counter,
     transferred_units: Counter,
+    memories: Memories,
 }
 
 impl Gauges {
     /// Must be made within the figures that they belong to.
-    pub(super) fn new(inventory: Arc<Inventory>, loads: Vec<Load>) -> Self {
+    pub(super) fn new(inventory: Arc<Inventory>, tier1: Arc<Tier1>, loads: Vec<Load>) -> Self {
         metrics::describe_gauge!(CONNECTIONS, Unit::Count, "Open gRPC connections.");
         metrics::describe_gauge!(
             STRIPES,
@@ -68,6 +71,7 @@ impl Gauges {
             looks: metrics::counter!(LOOKS),
             transfers: metrics::counter!(TRANSFERS),
             transferred_units: metrics::counter!(TRANSFERRED_UNITS),
+            memories: Memories::new(tier1),
         }
     }
 
@@ -83,6 +87,12 @@ impl Gauges {
         self.looks.absolute(moved.looks);
         self.transfers.absolute(moved.transfers);
         self.transferred_units.absolute(moved.transferred_units);
+        self.memories.read();
+    }
+
+    /// See [`Memories::write_hot_items`].
+    pub(super) fn write_hot_items(&self, text: &mut String) {
+        self.memories.write_hot_items(text);
     }
 }
 

@@ -3,13 +3,15 @@
 //! Each server has a recorder of its own, not the process's global one: two
 //! servers in one process (tests) do not count into each other. Code counts
 //! through handles of the `metrics` facade, made once; labels have few values,
-//! all known at build time, and never hold an id of an item or a buyer.
+//! all known at build time. Ids are never among them, but those of the few items
+//! that are refused most.
 //!
 //! - `rpcs`: every call, by method and outcome.
-//! - `gauges`: what is not counted as it happens but read when asked for.
+//! - `gauges`, `tier1`: what is not counted as it happens but read when asked for.
 
 mod gauges;
 mod rpcs;
+mod tier1;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,6 +23,7 @@ use shards::inventory::Inventory;
 
 use crate::connection::Load;
 use crate::error::RunError;
+use crate::tier1::Tier1;
 use gauges::Gauges;
 
 pub(crate) use rpcs::{MethodName, Rpc, Rpcs};
@@ -82,17 +85,20 @@ impl Figures {
     }
 
     /// From now on there is a store, and workers with connections.
-    pub(crate) fn read_from(&self, inventory: Arc<Inventory>, loads: Vec<Load>) {
-        let gauges = || self.within(|| Gauges::new(inventory, loads));
+    pub(crate) fn read_from(&self, inventory: Arc<Inventory>, tier1: Arc<Tier1>, loads: Vec<Load>) {
+        let gauges = || self.within(|| Gauges::new(inventory, tier1, loads));
         self.0.gauges.get_or_init(gauges);
     }
 
     /// Everything, in Prometheus' text format.
     pub(crate) fn text(&self) -> String {
-        if let Some(gauges) = self.0.gauges.get() {
-            gauges.read();
-        }
-        self.0.text.render()
+        let Some(gauges) = self.0.gauges.get() else {
+            return self.0.text.render();
+        };
+        gauges.read();
+        let mut text = self.0.text.render();
+        gauges.write_hot_items(&mut text);
+        text
     }
 
     /// Keeps the memory of measurements bounded, for ever: also where nobody

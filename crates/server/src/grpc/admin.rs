@@ -15,19 +15,27 @@ use super::requests::StockDetail;
 use super::{About, answer, replies, requests};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::tasks;
+use crate::tier1::Tier1;
 
 /// `AdminService` over an inventory.
 #[derive(Debug)]
 pub(super) struct Service {
     inventory: Arc<Inventory>,
+    tier1: Arc<Tier1>,
     about: Arc<About>,
     life: Lifecycle,
 }
 
 impl Service {
-    pub(super) fn new(inventory: Arc<Inventory>, about: Arc<About>, life: Lifecycle) -> Self {
+    pub(super) fn new(
+        inventory: Arc<Inventory>,
+        tier1: Arc<Tier1>,
+        about: Arc<About>,
+        life: Lifecycle,
+    ) -> Self {
         Self {
             inventory,
+            tier1,
             about,
             life,
         }
@@ -59,6 +67,20 @@ impl Service {
         Ok(Some(replies::item(&entry)))
     }
 
+    /// As [`Self::procedure`], of changes that no server may miss by the time they
+    /// are answered.
+    async fn change<F>(
+        &self,
+        steps: impl FnOnce(Arc<Inventory>) -> F,
+    ) -> Result<Option<v1::Item>, Status>
+    where
+        F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
+    {
+        let changed = self.procedure(steps).await;
+        self.tier1.obeyed_everywhere().await;
+        changed
+    }
+
     /// Pause, resume and close: they differ in what is asked of the inventory.
     async fn change_state<F>(
         &self,
@@ -70,7 +92,7 @@ impl Service {
         F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
     {
         let (item, reason) = requests::change_of_state(item_id, reason).map_err(Problem::from)?;
-        self.procedure(|inventory| change(inventory, item, reason))
+        self.change(|inventory| change(inventory, item, reason))
             .await
     }
 }
@@ -230,7 +252,7 @@ impl AdminService for Service {
         let deadline = deadline_of(&request);
         let ask = requests::update_item(request.get_ref()).map_err(Problem::from)?;
         let item = self
-            .procedure(|inventory| async move {
+            .change(|inventory| async move {
                 let expected = ask.expected_version;
                 let entry = inventory
                     .update_item(&ask.item, &ask.edits, expected, deadline)

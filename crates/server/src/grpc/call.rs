@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response};
 use proto::v1::ReserveOutcome;
+use shards::rules::{Rule, holds};
 use shards::store::Deadline;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -28,6 +29,10 @@ use crate::lifecycle::Lifecycle;
 
 /// Our own packages: health and reflection go on while the server closes.
 const OWN_PATHS: &str = "/holdfast.";
+/// Attempts before this one, as gRPC's own retry policy counts them.
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+/// Attempts with this one, as Envoy counts them where it is told to.
+const ENVOY_ATTEMPTS: &str = "x-envoy-attempt-count";
 /// Less than this is no time: timers tick in milliseconds, and nothing could be
 /// stored and answered in it.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
@@ -48,6 +53,34 @@ pub(super) async fn passed(deadline: Deadline) {
     match deadline {
         Some(deadline) => clock::at(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What the metadata of a call tells of earlier attempts at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Nothing.
+    Once,
+    /// It was sent before, by a retry policy or a proxy; or what is said of that
+    /// cannot be read.
+    Again,
+}
+
+impl Sent {
+    /// ⚔ gRPC's retry policy counts the attempts before this one, Envoy counts
+    /// this one too.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Self {
+        let is_first = |header: &str, first: &str| {
+            let mut values = request.metadata().get_all(header).iter();
+            values.all(|value| value.as_encoded_bytes() == first.as_bytes())
+        };
+        if is_first(PREVIOUS_ATTEMPTS, "0") && is_first(ENVOY_ATTEMPTS, "1")
+            || !holds(Rule::CountedAttemptsAreHeeded)
+        {
+            Self::Once
+        } else {
+            Self::Again
+        }
     }
 }
 
@@ -190,7 +223,7 @@ struct Line {
 
 impl Line {
     fn of<B>(request: &Request<B>) -> Self {
-        let attempts = request.headers().get("grpc-previous-rpc-attempts");
+        let attempts = request.headers().get(PREVIOUS_ATTEMPTS);
         let attempts = attempts.and_then(|value| value.to_str().ok()?.parse().ok());
         Self {
             path: request.uri().path().to_owned(),

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use metrics::{Counter, Unit};
-use proto::v1::ReserveOutcome;
+use proto::v1::{ReserveOutcome, ReserveResponse};
 
 use crate::figures::Figures;
 
 const DECISIONS: &str = "holdfast_reserve_decisions_total";
+const FROM_MEMORY: &str = "holdfast_tier1_refusals_total";
 
 /// A request that got an error has this in place of an outcome: it was not
 /// valid, or nobody could decide it.
@@ -47,6 +48,8 @@ pub(super) struct Decisions(Arc<Counters>);
 
 struct Counters {
     of_outcomes: [Counter; OUTCOMES.len()],
+    /// Those of them that took no look at the store.
+    from_memory: [Counter; OUTCOMES.len()],
     of_errors: Counter,
 }
 
@@ -60,24 +63,35 @@ impl Decisions {
                 "Requests to reserve, those in batches and streams too, by what was decided; \
                  error: not valid, or not decided."
             );
+            metrics::describe_counter!(
+                FROM_MEMORY,
+                Unit::Count,
+                "Those of the decisions that memory made, without asking the store."
+            );
             let counter =
                 |outcome: &'static str| metrics::counter!(DECISIONS, "outcome" => outcome);
+            let from_memory = |outcome| metrics::counter!(FROM_MEMORY, "outcome" => label(outcome));
             Self(Arc::new(Counters {
                 of_outcomes: OUTCOMES.map(|outcome| counter(label(outcome))),
+                from_memory: OUTCOMES.map(from_memory),
                 of_errors: counter(ERROR),
             }))
         })
     }
 
     /// One more; `None` is an error.
-    pub(super) fn count(&self, outcome: Option<ReserveOutcome>) {
-        let Some(outcome) = outcome else {
+    pub(super) fn count(&self, reply: Option<&ReserveResponse>) {
+        let Some(reply) = reply else {
             self.0.of_errors.increment(1);
             return;
         };
+        let outcome = reply.outcome();
         let place = OUTCOMES.iter().position(|known| *known == outcome);
         if let Some(place) = place {
             self.0.of_outcomes[place].increment(1);
+            if reply.from_cache {
+                self.0.from_memory[place].increment(1);
+            }
         }
     }
 }
@@ -103,11 +117,18 @@ mod tests {
         for (times, outcome) in (1..).zip(OUTCOMES) {
             let name = format!("RESERVE_OUTCOME_{}", label(outcome).to_uppercase());
             assert_eq!(name, outcome.as_str_name());
-            for _ in 0..times {
-                decisions.count(Some(outcome));
+            for at in 0..times {
+                let mut reply = ReserveResponse {
+                    from_cache: at == 0,
+                    ..ReserveResponse::default()
+                };
+                reply.set_outcome(outcome);
+                decisions.count(Some(&reply));
             }
             let line = format!("{DECISIONS}{{outcome=\"{}\"}} {times}", label(outcome));
             let text = figures.text();
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+            let line = format!("{FROM_MEMORY}{{outcome=\"{}\"}} 1", label(outcome));
             assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
         }
         decisions.count(None);

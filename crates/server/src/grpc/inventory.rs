@@ -11,43 +11,46 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::batch::{all_at_once, each};
-use super::call::{Outcome, deadline_of};
+use super::call::{Outcome, Sent, deadline_of};
 use super::decisions::Decisions;
 use super::problem::Problem;
 use super::requests::StockWish;
 use super::stream::{self, Answers, Work};
 use super::{answer, replies, requests, watch};
 use crate::lifecycle::Lifecycle;
+use crate::tier1::{Attempt, Tier1};
 use crate::watches::Watches;
 
 /// Where Reserves are decided, alone or as entries of batches and streams, and
 /// what was decided is counted.
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
-    inventory: Arc<Inventory>,
+    tier1: Arc<Tier1>,
     decisions: Decisions,
 }
 
 impl Desk {
-    pub(super) fn new(inventory: Arc<Inventory>, decisions: Decisions) -> Self {
-        Self {
-            inventory,
-            decisions,
-        }
+    pub(super) fn new(tier1: Arc<Tier1>, decisions: Decisions) -> Self {
+        Self { tier1, decisions }
     }
 
+    /// Decides one request of a call that was sent so often.
     pub(super) async fn decide(
         &self,
         request: &v1::ReserveRequest,
+        sent: Sent,
         deadline: Deadline,
     ) -> Result<v1::ReserveResponse, Error> {
         let decided = async {
             let ask = requests::reserve(request)?;
-            self.inventory.reserve(&ask, deadline).await
+            let attempt = match sent {
+                Sent::Once if request.first_attempt => Attempt::First,
+                _ => Attempt::PerhapsRepeated,
+            };
+            self.tier1.reserve(&ask, attempt, deadline).await
         };
         let reply = decided.await.map(replies::reserved);
-        self.decisions
-            .count(reply.as_ref().ok().map(v1::ReserveResponse::outcome));
+        self.decisions.count(reply.as_ref().ok());
         reply
     }
 
@@ -62,6 +65,7 @@ impl Desk {
 #[derive(Debug)]
 pub(super) struct Service {
     inventory: Arc<Inventory>,
+    tier1: Arc<Tier1>,
     desk: Desk,
     watches: Watches,
     life: Lifecycle,
@@ -72,12 +76,14 @@ type WatchNews = Result<v1::WatchStockResponse, Status>;
 impl Service {
     pub(super) fn new(
         inventory: Arc<Inventory>,
+        tier1: Arc<Tier1>,
         desk: Desk,
         watches: Watches,
         life: Lifecycle,
     ) -> Self {
         Self {
             inventory,
+            tier1,
             desk,
             watches,
             life,
@@ -128,7 +134,7 @@ impl Service {
         use v1::stock_result::Result as Entry;
         let read = async {
             let item = requests::stock_entry(index, &item_id)?;
-            self.inventory.stock(&item, wish.read, deadline).await
+            self.tier1.stock(&item, wish.read, deadline).await
         };
         let entry = match read.await {
             Ok(stock) => Entry::Stock(replies::stock(&stock, wish.detail)),
@@ -147,8 +153,8 @@ impl InventoryService for Service {
         &self,
         request: Request<v1::ReserveRequest>,
     ) -> Result<Response<v1::ReserveResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let mut response = answer(self.desk.decide(request.get_ref(), deadline).await)?;
+        let (deadline, sent) = (deadline_of(&request), Sent::of(&request));
+        let mut response = answer(self.desk.decide(request.get_ref(), sent, deadline).await)?;
         let outcome = response.get_ref().outcome();
         response.extensions_mut().insert(Outcome(outcome));
         Ok(response)
@@ -158,8 +164,8 @@ impl InventoryService for Service {
         &self,
         request: Request<v1::BatchReserveRequest>,
     ) -> Result<Response<v1::BatchReserveResponse>, Status> {
-        let deadline = deadline_of(&request);
-        let decide = |entry| self.desk.decide(entry, deadline);
+        let (deadline, sent) = (deadline_of(&request), Sent::of(&request));
+        let decide = |entry| self.desk.decide(entry, sent, deadline);
         let results = each(&request.get_ref().requests, decide).await?;
         Ok(Response::new(v1::BatchReserveResponse { results }))
     }
@@ -239,7 +245,7 @@ impl InventoryService for Service {
         let deadline = deadline_of(&request);
         let read = async {
             let (item, wish) = requests::get_stock(request.get_ref())?;
-            let stock = self.inventory.stock(&item, wish.read, deadline).await?;
+            let stock = self.tier1.stock(&item, wish.read, deadline).await?;
             Ok(v1::GetStockResponse {
                 stock: Some(replies::stock(&stock, wish.detail)),
             })
@@ -273,6 +279,7 @@ impl InventoryService for Service {
         let work = Work {
             desk: self.desk.clone(),
             life: self.life.clone(),
+            sent: Sent::of(&request),
             deadline: deadline_of(&request),
         };
         Ok(Response::new(stream::answers(work, request.into_inner())))

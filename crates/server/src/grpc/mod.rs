@@ -43,6 +43,7 @@ use crate::connection::Connection;
 use crate::error::RunError;
 use crate::figures::{Figures, Rpcs};
 use crate::lifecycle::Lifecycle;
+use crate::tier1::Tier1;
 use crate::watches::Watches;
 use admission::Admission;
 use call::CallLayer;
@@ -97,6 +98,7 @@ impl About {
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     inventory: Arc<Inventory>,
+    tier1: Arc<Tier1>,
     watches: Watches,
     life: Lifecycle,
     about: Arc<About>,
@@ -110,14 +112,16 @@ impl Services {
     /// Services over this inventory.
     pub(crate) fn new(
         inventory: Arc<Inventory>,
+        tier1: Arc<Tier1>,
         life: Lifecycle,
         about: About,
         health: Health,
         figures: Figures,
     ) -> Result<Self, RunError> {
         Ok(Self {
-            watches: Watches::new(Arc::clone(&inventory)),
+            watches: Watches::new(Arc::clone(&tier1)),
             inventory,
+            tier1,
             life,
             about: Arc::new(about),
             health,
@@ -133,15 +137,17 @@ impl Services {
         &self,
         connections: impl Stream<Item = io::Result<Connection>>,
     ) -> Result<(), String> {
-        let desk = Desk::new(Arc::clone(&self.inventory), Decisions::new(&self.figures));
+        let desk = Desk::new(Arc::clone(&self.tier1), Decisions::new(&self.figures));
         let inventory = inventory::Service::new(
             Arc::clone(&self.inventory),
+            Arc::clone(&self.tier1),
             desk,
             self.watches.clone(),
             self.life.clone(),
         );
         let admin = admin::Service::new(
             Arc::clone(&self.inventory),
+            Arc::clone(&self.tier1),
             Arc::clone(&self.about),
             self.life.clone(),
         );

@@ -10,15 +10,19 @@ use shards::store::{Durability, StoreNode, StoreStatus};
 use shards::time::Millis;
 
 use super::requests::StockDetail;
+use crate::tier1::Answer;
 
 mod support;
 
 pub(super) use support::{explained, released, stripe};
 
-pub(super) fn reserved(decision: Reserved) -> v1::ReserveResponse {
+pub(super) fn reserved(decision: Answer) -> v1::ReserveResponse {
     use v1::ReserveOutcome as Outcome;
-    let mut reply = v1::ReserveResponse::default();
-    let outcome = match decision {
+    let mut reply = v1::ReserveResponse {
+        from_cache: decision.from_memory,
+        ..v1::ReserveResponse::default()
+    };
+    let outcome = match decision.reserved {
         Reserved::Granted { receipt, replayed } => {
             reply.reservation = Some(reservation(&receipt));
             reply.replayed = replayed;

@@ -63,8 +63,6 @@ pub(super) enum StockDetail {
 }
 
 pub(super) fn reserve(request: &v1::ReserveRequest) -> Result<Reserve, Error> {
-    // `first_attempt` only permits an answer from memory; this version always
-    // asks the store, which is right for every request.
     let mut fields = Fields::default();
     let item = fields.item_id("item_id", &request.item_id);
     let buyer = fields.buyer_id("buyer_id", &request.buyer_id);
@@ -170,7 +168,7 @@ pub(super) fn stock_entry(index: usize, item_id: &str) -> Result<ItemId, Error> 
     fields.finish(item)
 }
 
-/// Both read the store for now; only STRONG makes sure that nothing moved.
+/// STRONG makes sure that nothing moved meanwhile.
 fn consistency(fields: &mut Fields, value: i32) -> Option<ReadStock> {
     Some(match fields.known("consistency", value)? {
         v1::StockConsistency::Strong => ReadStock::Twice,

@@ -18,7 +18,7 @@ use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
 use super::batch::Entry as _;
-use super::call::passed;
+use super::call::{Sent, passed};
 use super::inventory::Desk;
 use super::problem::Problem;
 use crate::clock;
@@ -67,6 +67,7 @@ impl Stream for Answers {
 pub(super) struct Work {
     pub(super) desk: Desk,
     pub(super) life: Lifecycle,
+    pub(super) sent: Sent,
     /// Of the stream as a whole.
     pub(super) deadline: Deadline,
 }
@@ -126,7 +127,7 @@ impl Work {
         let decided = async {
             let request = message.request.as_ref();
             let request = request.ok_or_else(|| self.desk.nothing_to_decide())?;
-            let decided = self.desk.decide(request, Some(deadline));
+            let decided = self.desk.decide(request, self.sent, Some(deadline));
             // What the store does not answer is not waited for for ever: the
             // places would run out.
             match tokio::time::timeout_at(deadline.into(), decided).await {

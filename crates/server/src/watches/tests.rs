@@ -1,143 +1,27 @@
 //! What watching costs the store, and what it tells while the store is away.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use shards::hash::FingerprintKey;
-use shards::ids::{RequestId, STRIPES, StripeNo};
-use shards::machine::{Changes, ItemSpec, Op, ShardOp, Stamp, StoreIdentity, Stripe};
-use shards::store::{Deadline, Durability, Listener, Pending, Store, StoreStatus};
+use shards::inventory::Inventory;
 use shards::time::Millis;
-use tokio::sync::oneshot;
 
 use super::*;
+use crate::memory_store::{Memory, add, create, hat, spec};
+use crate::tier1::Settings;
 
-const IDENTITY: StoreIdentity = StoreIdentity {
-    store_id: [1; 16],
-    stripes: STRIPES,
-    fingerprint_key: FingerprintKey([7; 16]),
-};
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A store in memory that answers at once, by the runtime's clock, and counts.
-#[derive(Debug)]
-struct Memory {
-    stripes: Mutex<Vec<Stripe>>,
-    born: std::time::Instant,
-    looks: AtomicUsize,
-    away: AtomicBool,
-}
-
-impl Memory {
-    fn new() -> Arc<Self> {
-        let stripe = || Stripe::new(IDENTITY, Millis(0));
-        Arc::new(Self {
-            stripes: Mutex::new(std::iter::repeat_with(stripe).take(64).collect()),
-            born: clock::now(),
-            looks: AtomicUsize::new(0),
-            away: AtomicBool::new(false),
-        })
-    }
-
-    fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::Relaxed);
-    }
-
-    fn take_looks(&self) -> usize {
-        self.looks.swap(0, Ordering::Relaxed)
-    }
-}
-
-impl Store for Memory {
-    fn submit(&self, stripe: StripeNo, op: Op, _: Deadline) -> Pending {
-        if self.away.load(Ordering::Relaxed) {
-            return Pending::refused(StoreError::Unavailable("it is away".to_owned()));
-        }
-        if matches!(op, Op::Shard(_, ShardOp::Look)) {
-            self.looks.fetch_add(1, Ordering::Relaxed);
-        }
-        let passed = clock::now().duration_since(self.born).as_millis();
-        let stamp = Stamp {
-            now: Millis(i64::try_from(passed).unwrap()),
-            full: false,
-            freeze_id: 1,
-        };
-        let mut stripes = self.stripes.lock().unwrap();
-        let stripe = &mut stripes[usize::from(stripe.0)];
-        let reply = stripe.run(stamp, [&op], &mut Changes::default()).remove(0);
-        let (answer, answered) = oneshot::channel();
-        answer.send(Ok(reply)).unwrap();
-        Pending::queued(answered)
-    }
-
-    fn identity(&self) -> StoreIdentity {
-        IDENTITY
-    }
-
-    fn listen(&self, _: Arc<dyn Listener>) {}
-
-    fn now(&self) -> Option<Millis> {
-        None
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    fn status(&self) -> StoreStatus {
-        StoreStatus {
-            kind: "memory",
-            durability: Durability::Embedded,
-            required_replicas: 0,
-            format: 0,
-            max_format: 0,
-            nodes: Vec::new(),
-            serving_stripes: 64,
-            unavailable_stripes: 0,
-            frozen_stripes: 0,
-            warnings: Vec::new(),
-        }
-    }
-}
-
-fn over(store: &Arc<Memory>) -> Arc<Inventory> {
-    Arc::new(Inventory::new(Arc::<Memory>::clone(store)))
-}
-
-fn hat() -> ItemId {
-    ItemId::parse("hat").unwrap()
-}
-
-async fn create(inventory: &Inventory, shard_count: u32) {
-    let spec = ItemSpec {
-        display_name: String::new(),
-        shard_count,
-        hold_ttl_ms: None,
-        max_hold_ms: None,
-        sell_at_once: false,
-        max_units_per_buyer: 0,
-        max_units_per_reservation: 0,
-        sale_start: None,
-        sale_end: None,
-        retention_ms: None,
-        initial_stock: 5,
-    };
-    let made = inventory.create_item(hat(), spec, RequestId([1; 16]), None);
-    made.await.unwrap();
-}
-
-async fn add(inventory: &Inventory, n: u8) {
-    let (id, request) = (hat(), RequestId([n; 16]));
-    let added = inventory.adjust_stock(&id, 1, false, request, None);
-    added.await.unwrap();
-}
 
 async fn setting(shards: u32) -> (Arc<Memory>, Arc<Inventory>, Watches) {
     let store = Memory::new();
-    let inventory = over(&store);
-    create(&inventory, shards).await;
+    let inventory = store.inventory();
+    create(&inventory, spec(shards)).await;
     store.take_looks();
-    let watches = Watches::new(Arc::clone(&inventory));
+    let watches = watches(&inventory);
     (store, inventory, watches)
+}
+
+fn watches(inventory: &Arc<Inventory>) -> Watches {
+    let tier1 = Tier1::new(Arc::clone(inventory), Settings::default());
+    drop(tasks::start(Arc::clone(&tier1).keep_time()));
+    Watches::new(tier1)
 }
 
 /// Timers tick in milliseconds, so there may be a few less.
@@ -236,8 +120,8 @@ async fn while_the_store_is_away_the_last_news_keep_their_age() {
 #[tokio::test(start_paused = true)]
 async fn where_nothing_is_known_an_error_says_so_until_something_is() {
     let store = Memory::new();
-    let inventory = over(&store);
-    let watches = Watches::new(Arc::clone(&inventory));
+    let inventory = store.inventory();
+    let watches = watches(&inventory);
     store.set_away(true);
     let mut watch = watches.watch(&hat(), INTERVAL_MIN);
     let away = watch.now().await.unwrap();
@@ -251,7 +135,7 @@ async fn where_nothing_is_known_an_error_says_so_until_something_is() {
     clock::after(SECOND).await;
     assert_eq!(watch.now().await.unwrap(), gone);
     store.set_away(false);
-    create(&inventory, 1).await;
+    create(&inventory, spec(1)).await;
     watch.changed().await.unwrap();
     assert_eq!(available(watch.now().await.unwrap()), 5);
 }

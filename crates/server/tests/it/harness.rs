@@ -9,7 +9,7 @@ use std::time::Duration;
 use proto::v1;
 use proto::v1::admin_service_client::AdminServiceClient;
 use proto::v1::inventory_service_client::InventoryServiceClient;
-use server::{Config, Drain, Listeners, RunError, StoreConfig};
+use server::{Config, Drain, Listeners, RunError, StoreConfig, Tier1Settings};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -153,6 +153,7 @@ pub(crate) fn config(dir: &TempDir) -> Config {
             dir: dir.path().to_owned(),
             disk_reserve: 64 << 20,
         },
+        tier1: Tier1Settings::default(),
         workers: NonZeroUsize::new(2).unwrap(),
         drain_grace: Duration::ZERO,
         // A test that drops its server has its clients on the same thread:

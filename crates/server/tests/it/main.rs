@@ -14,6 +14,7 @@ mod drain;
 mod harness;
 mod http;
 mod items;
+mod memory;
 mod reflection;
 mod reservations;
 mod streams;

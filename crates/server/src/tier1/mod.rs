@@ -1,0 +1,414 @@
+//! What this server remembers of the store, so that most requests of a sale need
+//! none of it: nearly all Reserves come after an item is sold out, and most page
+//! views only ask for the stock.
+//!
+//! Three memories, each bounded, of what the store said about items:
+//!
+//! - *marks*: there was too little to sell, or the item was not for sale. A mark
+//!   lives for the deadline that an operator may set, and refuses; it never
+//!   grants anything.
+//! - *views*: the settings. No mark refuses without a view that is hardly older
+//!   than a quarter of a second, so that an operator's change is obeyed here by
+//!   the time the operator is told that it is done.
+//! - *stock*: what product pages show, at most a second old.
+//!
+//! ⚔ A mark refuses only whoever says that these ids were never sent before. Who
+//! may have sent them may own units: the home shard is asked, one operation, and
+//! the mark only spares the look at all others.
+//!
+//! ⚔ A mark is a look at the store at which nothing came free; it carries what
+//! was found, and refuses larger quantities only. Whatever makes it untrue is a
+//! notice ([`shards::store::Notice`]), which takes away what is remembered, and
+//! what is being found out: [`cache`] compares numbers for that. A notice that
+//! is lost costs at most the deadline.
+
+mod hot;
+mod mark;
+mod news;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache::{Bound, Cache, Clock, Found, Limits, Loaded, Sizes};
+use shards::ids::ItemId;
+use shards::inventory::{Error, Inventory, ReadStock, Reserve, Reserved, Stock};
+use shards::rules::{Rule, holds};
+use shards::store::{Deadline, StoreError};
+
+use crate::clock;
+use hot::HotItems;
+use mark::Mark;
+use view::{Judgement, View};
+
+pub(crate) use hot::HotItem;
+use news::{Heard, HeardSoFar};
+
+/// How often the clock of these memories moves.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+/// What that clock is slow by, at most: a tick, the millisecond that is cut off,
+/// and what its task is late on a busy machine. Taken off each deadline.
+const LAG_MS: u64 = 20;
+/// How long settings are believed. Whoever changed them waits for so long before
+/// saying that all servers obey.
+const VIEW_AGE_MAX: Duration = Duration::from_millis(250);
+/// How long a reading of the stock is shown.
+const STOCK_AGE_MAX: Duration = Duration::from_secs(1);
+/// How long a failure is the answer, so that an outage does not make refusals the
+/// dearest answers of all.
+const FAILURE_AGE_MAX: Duration = Duration::from_millis(200);
+/// Longest wait for what is asked for many.
+const LOAD_TIME_MAX: Duration = Duration::from_secs(2);
+/// The same where something older can be shown instead.
+const RENEWAL_TIME_MAX: Duration = Duration::from_millis(250);
+/// Longest deadline of marks.
+pub const MARK_DEADLINE_MAX: Duration = Duration::from_secs(2);
+
+/// Items that are remembered in each memory.
+const KNOWN: Bound = Bound {
+    entries_max: 16_384,
+    bytes_max: 16 << 20,
+};
+/// Ids that are remembered to be no item's, in each memory. Whoever invents more
+/// has the store asked again.
+const UNKNOWN: Bound = Bound {
+    entries_max: 16_384,
+    bytes_max: 8 << 20,
+};
+const LIMITS: Limits = Limits {
+    known: KNOWN,
+    unknown: UNKNOWN,
+};
+
+/// How much may be answered from memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a mark refuses without the store being asked; at most
+    /// [`MARK_DEADLINE_MAX`]. Zero: no Reserve is refused from memory.
+    pub mark_deadline: Duration,
+    /// Take no caller's word that it never sent a request before.
+    pub ignore_first_attempt: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mark_deadline: Duration::from_secs(1),
+            ignore_first_attempt: false,
+        }
+    }
+}
+
+/// Whether a request may have been sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Its caller says that it never was.
+    First,
+    /// Its caller may own units by it.
+    PerhapsRepeated,
+}
+
+/// A decision, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reserved: Reserved,
+    /// Memory decided: this says nothing of earlier attempts.
+    pub(crate) from_memory: bool,
+}
+
+/// What a [`Tier1`] did since it was made.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub(crate) views: cache::Figures,
+    pub(crate) marks: cache::Figures,
+    pub(crate) stock: cache::Figures,
+    pub(crate) heard: HeardSoFar,
+}
+
+/// See the module's manual.
+#[derive(Debug)]
+pub(crate) struct Tier1 {
+    inventory: Arc<Inventory>,
+    settings: Settings,
+    clock: Arc<Clock>,
+    views: Cache<ItemId, View, Error>,
+    marks: Cache<ItemId, Mark, ()>,
+    stock: Cache<ItemId, Arc<Stock>, Error>,
+    heard: Heard,
+    hot: HotItems,
+}
+
+impl Tier1 {
+    /// An empty one over this inventory, whose store it listens to.
+    pub(crate) fn new(inventory: Arc<Inventory>, settings: Settings) -> Arc<Self> {
+        let clock = Arc::new(Clock::default());
+        let key = |item: &ItemId| item.as_str().len();
+        let views = Sizes {
+            key,
+            ..Sizes::INLINE
+        };
+        let marks = Sizes {
+            key,
+            ..Sizes::INLINE
+        };
+        let stock = Sizes {
+            key,
+            value: |_: &Arc<Stock>| size_of::<Stock>(),
+            ..Sizes::INLINE
+        };
+        let tier1 = Arc::new(Self {
+            settings,
+            views: Cache::new(LIMITS, views, Arc::clone(&clock)),
+            marks: Cache::new(LIMITS, marks, Arc::clone(&clock)),
+            stock: Cache::new(LIMITS, stock, Arc::clone(&clock)),
+            clock,
+            heard: Heard::default(),
+            hot: HotItems::default(),
+            inventory,
+        });
+        tier1.listen();
+        tier1
+    }
+
+    /// Moves its clock, for ever.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        self.clock.tick_every(TICK).await;
+    }
+
+    /// What its memories did so far.
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            views: self.views.figures(),
+            marks: self.marks.figures(),
+            stock: self.stock.figures(),
+            heard: self.heard.so_far(),
+        }
+    }
+
+    /// The items that are refused most.
+    pub(crate) fn hot_items(&self) -> Vec<HotItem> {
+        self.hot.so_far()
+    }
+
+    /// Ends when every server works by what this one changed just now: those that
+    /// were not told of it ask again by then.
+    pub(crate) async fn obeyed_everywhere(&self) {
+        if self.inventory.is_shared() {
+            clock::after(VIEW_AGE_MAX).await;
+        }
+    }
+
+    /// Decides a Reserve: from memory where that may be, else in the store.
+    pub(crate) async fn reserve(
+        &self,
+        ask: &Reserve,
+        attempt: Attempt,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        let first = attempt == Attempt::First && !self.settings.ignore_first_attempt
+            || !holds(Rule::MarksRefuseFirstAttempts);
+        if self.keep_marks_ms() == 0 {
+            let reserved = self.inventory.reserve(ask, deadline).await?;
+            return Ok(Answer::of_the_store(reserved));
+        }
+        if first {
+            if let Some(reserved) = self.remembered_refusal(ask).await {
+                return Ok(Answer {
+                    reserved,
+                    from_memory: true,
+                });
+            }
+        } else if let Some(decided) = self.decided_at_home(ask, deadline).await {
+            return decided.map(Answer::of_the_store);
+        }
+        self.find_item(&ask.item, first).await?;
+        let ticket = self.clock.ticket();
+        let noted = self.inventory.reserve_and_note(ask, deadline).await?;
+        if let Some(mark) = Mark::of(&noted) {
+            self.remember(&ask.item, ticket, mark);
+        }
+        Ok(Answer::of_the_store(noted.reserved))
+    }
+
+    /// What a mark says to whoever asks for the first time, where there is one.
+    /// Of those who come when it is over one looks for all.
+    async fn remembered_refusal(&self, ask: &Reserve) -> Option<Reserved> {
+        let item = &ask.item;
+        let expected = match self.marks.get(item) {
+            Some(Found::Known(mark)) => mark,
+            _ => self.marks.last_known(item)?,
+        };
+        if !expected.refuses(ask.quantity) {
+            return None;
+        }
+        let begun = self.clock.ticket();
+        let view = self.views.get_or_load(item, self.read_view(item)).await;
+        let Found::Known(view) = view else {
+            return None;
+        };
+        let reserved = match view.judge(self.clock.now_ms()) {
+            Judgement::Refused(reserved) => reserved,
+            Judgement::Unsure => return None,
+            Judgement::OnSale if !view.permits(ask.quantity) => return None,
+            Judgement::OnSale if expected == Mark::NotForSale => {
+                self.remember(item, begun, Mark::ForSale);
+                return None;
+            }
+            Judgement::OnSale => {
+                let mark = self.marks.get_or_load(item, self.look(item)).await;
+                let Found::Known(mark) = mark else {
+                    return None;
+                };
+                mark.refusal(ask.quantity)?
+            }
+        };
+        self.hot.count(item);
+        Some(reserved)
+    }
+
+    /// What the home shard says to whoever may own units, where a mark says that
+    /// the others have too little. `None`: the whole way has to be gone.
+    async fn decided_at_home(
+        &self,
+        ask: &Reserve,
+        deadline: Deadline,
+    ) -> Option<Result<Reserved, Error>> {
+        let Some(Found::Known(mark @ Mark::Short { available, .. })) = self.marks.get(&ask.item)
+        else {
+            return None;
+        };
+        let refusal = mark.refusal(ask.quantity)?;
+        match self.inventory.reserve_at_home(ask, deadline).await {
+            Ok(Reserved::Short {
+                available: at_home, ..
+            }) => (at_home <= available).then_some(Ok(refusal)),
+            decided => Some(decided),
+        }
+    }
+
+    /// Makes sure that there is such an item, if nobody knows: however many ask,
+    /// the store is asked once.
+    async fn find_item(&self, item: &ItemId, first: bool) -> Result<(), Error> {
+        if self.inventory.remembers(item) {
+            return Ok(());
+        }
+        let found = if first {
+            self.views.get_or_load(item, self.read_view(item)).await
+        } else {
+            // Its caller may own units: by an item made after the last look.
+            self.views.load_later(item, self.read_view(item)).await
+        };
+        match found {
+            Found::Absent => Err(Error::ItemNotFound(item.clone())),
+            // What failed for others is asked by this caller itself.
+            Found::Known(_) | Found::Failed(_) => Ok(()),
+        }
+    }
+
+    /// The stock of an item: by one reading of its shards from memory, and while
+    /// the store does not answer the last that is known; by two from the store.
+    pub(crate) async fn stock(
+        &self,
+        item: &ItemId,
+        how: ReadStock,
+        deadline: Deadline,
+    ) -> Result<Arc<Stock>, Error> {
+        if how == ReadStock::Twice {
+            return self
+                .inventory
+                .stock(item, how, deadline)
+                .await
+                .map(Arc::new);
+        }
+        let found = self.stock.get_or_load(item, self.read_stock(item)).await;
+        self.shown(item, found)
+    }
+
+    /// The same by a reading that begins from now on: for those who watch.
+    pub(crate) async fn stock_from_now_on(&self, item: &ItemId) -> Result<Arc<Stock>, Error> {
+        let found = self.stock.load_later(item, self.read_stock(item)).await;
+        self.shown(item, found)
+    }
+
+    fn shown(&self, item: &ItemId, found: Found<Arc<Stock>, Error>) -> Result<Arc<Stock>, Error> {
+        match found {
+            Found::Known(stock) => Ok(stock),
+            Found::Absent => Err(Error::ItemNotFound(item.clone())),
+            Found::Failed(error @ Error::ItemDeleting(_)) => Err(error),
+            Found::Failed(error) => self.stock.last_known(item).ok_or(error),
+        }
+    }
+
+    async fn read_view(&self, item: &ItemId) -> Loaded<View, Error> {
+        let deadline = clock::later(LOAD_TIME_MAX);
+        match self.inventory.item(item, Some(deadline)).await {
+            Ok(entry) => {
+                let now = self.inventory.store_time();
+                let view = View::new(&entry, now, self.clock.now_ms());
+                Loaded::keep(Found::Known(view), keep_ms(VIEW_AGE_MAX))
+            }
+            Err(Error::ItemNotFound(_)) => Loaded::keep(Found::Absent, self.keep_marks_ms()),
+            Err(error) => Loaded::keep(Found::Failed(error), keep_ms(FAILURE_AGE_MAX)),
+        }
+    }
+
+    async fn look(&self, item: &ItemId) -> Loaded<Mark, ()> {
+        let deadline = clock::later(LOAD_TIME_MAX);
+        match self.inventory.steady_stock(item, Some(deadline)).await {
+            Ok(Some(stock)) => {
+                self.hot.enter(item);
+                Loaded::keep(Found::Known(Mark::from(stock)), self.keep_marks_ms())
+            }
+            // Told to those who wait; whoever comes next looks anew.
+            Ok(None) => Loaded::keep(Found::Failed(()), 0),
+            Err(_) => Loaded::keep(Found::Failed(()), keep_ms(FAILURE_AGE_MAX)),
+        }
+    }
+
+    async fn read_stock(&self, item: &ItemId) -> Loaded<Arc<Stock>, Error> {
+        let patience = match self.stock.last_known(item) {
+            Some(_) => RENEWAL_TIME_MAX,
+            None => LOAD_TIME_MAX,
+        };
+        let deadline = clock::later(patience);
+        let reading = self.inventory.stock(item, ReadStock::Once, Some(deadline));
+        let read = tokio::time::timeout_at(deadline.into(), reading).await;
+        match read.unwrap_or_else(|_| Err(no_answer())) {
+            Ok(stock) => Loaded::keep(Found::Known(Arc::new(stock)), keep_ms(STOCK_AGE_MAX)),
+            Err(Error::ItemNotFound(_)) => Loaded::keep(Found::Absent, keep_ms(STOCK_AGE_MAX)),
+            Err(error) => Loaded::keep(Found::Failed(error), keep_ms(FAILURE_AGE_MAX)),
+        }
+    }
+
+    fn remember(&self, item: &ItemId, ticket: cache::Ticket, mark: Mark) {
+        self.hot.enter(item);
+        let keep_ms = self.keep_marks_ms();
+        self.marks.put(item, ticket, Found::Known(mark), keep_ms);
+    }
+
+    fn keep_marks_ms(&self) -> u64 {
+        keep_ms(self.settings.mark_deadline.min(MARK_DEADLINE_MAX))
+    }
+}
+
+impl Answer {
+    fn of_the_store(reserved: Reserved) -> Self {
+        Self {
+            reserved,
+            from_memory: false,
+        }
+    }
+}
+
+/// For how long something is kept that must not be older than this.
+fn keep_ms(age_max: Duration) -> u64 {
+    let ms = u64::try_from(age_max.as_millis()).unwrap_or(u64::MAX);
+    ms.saturating_sub(LAG_MS)
+}
+
+fn no_answer() -> Error {
+    StoreError::Unavailable("it does not answer".into()).into()
+}
+
+#[cfg(test)]
+mod tests;
