@@ -1,6 +1,6 @@
-//! A whole sale by two servers over one cluster of three masters, callers who
-//! send ids to both of them among it: every unit is sold once, whatever dies
-//! meanwhile.
+//! Whole sales, most of them by several servers over one cluster of three masters,
+//! callers who send ids to two of them among it: every unit is sold once, whatever
+//! dies meanwhile, and however many come back.
 //!
 //! `buyers` has the callers, who keep a log of what they were told; `judge`
 //! holds it against the servers.
@@ -113,6 +113,56 @@ async fn two_servers_sell_every_unit_once() {
     for server in &servers {
         judge::judge(server, &log, UNITS).await;
     }
+}
+
+/// Units come back all the time, by cancels and by holds that run out, while marks
+/// refuse from memory: in the end nobody was turned away for good while there was
+/// one.
+async fn every_unit_is_sold_at_last(servers: &[Server]) {
+    const UNITS: u64 = 1_000;
+    let mut ids = Ids::seeded();
+    let spec = Item {
+        shard_count: 16,
+        hold_ttl: Some(millis(300)),
+        ..item(ITEM)
+    };
+    servers[0].shop().create(spec, UNITS.cast_signed()).await;
+    let habits = Habits {
+        duplicates: 5,
+        cancels: 25,
+        leaves: 15,
+    };
+
+    let (opening, progress) = (Instant::now(), Arc::new(Progress::default()));
+    let mut log = Log::default();
+    let mut crowds = Vec::new();
+    for pair in servers.chunks(2) {
+        let pair = [&pair[0], &pair[pair.len() - 1]];
+        crowds.push(open(pair, habits, &mut ids, &progress));
+    }
+    for crowd in crowds {
+        log.add(all_of(crowd).await);
+    }
+    report("1,000 units that come back", &log, opening.elapsed());
+    for server in servers {
+        judge::judge(server, &log, UNITS).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_servers_over_a_cluster_sell_every_unit_at_last() {
+    let store = Store::cluster();
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        servers.push(store.serve(holdfast!()).await);
+    }
+    every_unit_is_sold_at_last(&servers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_server_with_an_embedded_store_sells_every_unit_at_last() {
+    let server = Store::Embedded.serve(holdfast!()).await;
+    every_unit_is_sold_at_last(&[server]).await;
 }
 
 /// A master is killed, and a server, one after the other under load.
