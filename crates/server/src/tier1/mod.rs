@@ -207,16 +207,28 @@ impl Tier1 {
     ) -> Result<Answer, Error> {
         let first = attempt == Attempt::First && !self.settings.ignore_first_attempt
             || !holds(Rule::MarksRefuseFirstAttempts);
+        if first && let Some(reserved) = self.refused_by_now(ask) {
+            return Ok(Answer::of_memory(reserved));
+        }
+        // Apart from that, since it is large, and would be copied about for
+        // nothing by all who are refused: a sixth of what a refusal costs.
+        Box::pin(self.find_out(ask, first, deadline)).await
+    }
+
+    /// Decides a Reserve that memory does not refuse as it is.
+    async fn find_out(
+        &self,
+        ask: &Reserve,
+        first: bool,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
         if self.keep_marks_ms() == 0 {
             let reserved = self.inventory.reserve(ask, deadline).await?;
             return Ok(Answer::of_the_store(reserved));
         }
         if first {
             if let Some(reserved) = self.remembered_refusal(ask).await {
-                return Ok(Answer {
-                    reserved,
-                    from_memory: true,
-                });
+                return Ok(Answer::of_memory(reserved));
             }
         } else if let Some(decided) = self.decided_at_home(ask, deadline).await {
             return decided.map(Answer::of_the_store);
@@ -230,8 +242,30 @@ impl Tier1 {
         Ok(Answer::of_the_store(noted.reserved))
     }
 
-    /// What a mark says to whoever asks for the first time, where there is one.
-    /// Of those who come when it is over one looks for all.
+    /// What a mark says to whoever asks for the first time, where all that is
+    /// needed for it is known.
+    fn refused_by_now(&self, ask: &Reserve) -> Option<Reserved> {
+        let item = &ask.item;
+        let Some(Found::Known(mark)) = self.marks.get(item) else {
+            return None;
+        };
+        if !mark.refuses(ask.quantity) {
+            return None;
+        }
+        let Some(Found::Known(view)) = self.views.get(item) else {
+            return None;
+        };
+        let reserved = match view.judge(self.clock.now_ms()) {
+            Judgement::Refused(reserved) => reserved,
+            Judgement::OnSale if view.permits(ask.quantity) => mark.refusal(ask.quantity)?,
+            Judgement::OnSale | Judgement::Unsure => return None,
+        };
+        self.hot.count(item);
+        Some(reserved)
+    }
+
+    /// The same where it is over, or not known whether it still holds: of those
+    /// who come then one asks the store for all.
     async fn remembered_refusal(&self, ask: &Reserve) -> Option<Reserved> {
         let item = &ask.item;
         let expected = match self.marks.get(item) {
@@ -392,6 +426,13 @@ impl Tier1 {
 }
 
 impl Answer {
+    fn of_memory(reserved: Reserved) -> Self {
+        Self {
+            reserved,
+            from_memory: true,
+        }
+    }
+
     fn of_the_store(reserved: Reserved) -> Self {
         Self {
             reserved,
