@@ -9,7 +9,9 @@
 -- ARGV  1: the call: {mode, store id, incarnation, known adoption, known
 --          releases, time, most skew, full, freeze id, by mode: ...}; of
 --          operations 10 to 16 tell which kinds they are, 17 is the channel
---       2: the operations, flat: {word, operand, ..., word, operand, ...}
+--       2: the operations, flat: {word, operand, ..., word, operand, ...}; equal
+--          Reserves of records that follow each other are one word, with as many
+--          answers as records
 --       3...: for each shard the records that the batch names, 24 bytes each:
 --          request, buyer. Operations call them by their place in it.
 --       All of them, and the reply, are arrays in MessagePack without nil.

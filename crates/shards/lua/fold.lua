@@ -37,7 +37,7 @@ end
 
 -- Words and operands of an operation, by word, where the loop does not read them.
 local length = (arg[10] or frozen or not serving) and {
-  reserve = 5, confirm = 5, cancel = 4, lookup = 3, look = 2, visit = 1,
+  reserve = 6, confirm = 5, cancel = 4, lookup = 3, look = 2, visit = 1,
   ['return'] = 6, extend = 4, expire = 3, purge = 3,
   change = 9, claim = 3, unclaim = 3, lend = 7, credit = 4, reconcile = 4,
   create = 5, delete = 2, configure = 4, accept = 2,
@@ -46,6 +46,79 @@ local length = (arg[10] or frozen or not serving) and {
   decide_delete = 5, finish_delete = 3, get = 2, items = 3,
   freeze = 3, release = 2, entries = 3,
 }
+
+-- What keeps a shard from selling, or false.
+local function sale_now(shard)
+  return shard.selling == 3 and 'deleting'
+    or (shard.selling == 2 or shard.sale_end and now >= shard.sale_end) and 'sale_ended'
+    or shard.selling == 1 and 'paused'
+    or shard.sale_start and now < shard.sale_start and 'not_started'
+    or false
+end
+
+-- One Reserve, whatever may be said to it.
+local function reserve(shard, at, quantity, sale, deadline, deadline6, hold)
+  local key, record = shard.keys[at], settle(shard, at)
+  local decided = true
+  if record then
+    -- A replay wins over everything. What was cancelled before it arrived was so
+    -- for any quantity.
+    local had, state = parse('>I3', record, 2), byte(record) % 8
+    if had == 0 then
+      show(shard, 'ended', record)
+    elseif had ~= quantity then
+      n = n + 1
+      out[n] = 'reused'
+    elseif state < 2 then
+      show(shard, 'replayed', record)
+    else
+      show(shard, 'ended', record)
+    end
+  else
+    local no, a, b, c
+    if sale then
+      no, a = sale, sale == 'not_started' and shard.sale_start or nil
+    elseif quantity > shard.units_max then
+      no, a = 'too_many', shard.units_max
+    else
+      if shard.limited or shard.available < quantity then
+        no, a, b, c = refusal(shard, sub(key, 17), quantity)
+        decided = no ~= 'short' and no ~= 'again'
+      end
+      if not no and full then no = 'full' end
+    end
+    if no then
+      out[n + 1], out[n + 2], out[n + 3], out[n + 4] = no, a, b, c
+      n = n + (c and 4 or b and 3 or a and 2 or 1)
+    else
+      take(shard, sub(key, 17), quantity)
+      touch(shard)
+      if shard.at_once then
+        shard.sold = shard.sold + quantity
+        record = pack('>BI3I3I6I6', 1, quantity, 0, now, now)
+        local q = queue(shard, 'd')
+        q.n = q.n + 1
+        q[q.n] = now6 .. key
+      else
+        shard.held = shard.held + quantity
+        record = hold
+        local q = shard.e
+        if deadline >= shard.last or q.len + q.n == q.popped then
+          q.n = q.n + 1
+          q[q.n] = deadline6 .. key
+          shard.last = deadline
+        else
+          -- Below the last one queued: settings have changed.
+          sort_in(shard, deadline6 .. key, true)
+          record = '\16' .. sub(record, 2)
+        end
+      end
+      shard.new[at] = record
+      show(shard, 'granted', record)
+    end
+  end
+  if decided and shard.claimant == key then end_claim(shard, key) end
+end
 
 local p, last = 1, #ops
 while p <= last do
@@ -63,127 +136,71 @@ while p <= last do
   end
 
   if waits then
-    n = n + 1
-    out[n] = waits
-    if waits == 'frozen' then
-      out[n + 1], out[n + 2], out[n + 3] = unpack(frozen)
-      n = n + 3
+    for _ = 1, word == 'reserve' and ops[p + 3] or 1 do
+      n = n + 1
+      out[n] = waits
+      if waits == 'frozen' then
+        out[n + 1], out[n + 2], out[n + 3] = unpack(frozen)
+        n = n + 3
+      end
     end
     p = p + length[word]
 
   elseif word == 'reserve' then
-    local shard, at, quantity = shards[ops[p + 1]] or read_shard(ops[p + 1]), ops[p + 2], ops[p + 3]
+    -- A run of equal ones, of records that follow each other.
+    local shard, at, quantity = shards[ops[p + 1]] or read_shard(ops[p + 1]), ops[p + 2], ops[p + 4]
+    local to = at + ops[p + 3] - 1
     if not shard.here then
-      n = n + 1
-      out[n] = 'missing'
-    elseif shard.version < ops[p + 4] then
-      out[n + 1], out[n + 2] = 'old_settings', shard.version
-      n = n + 2
+      for _ = at, to do
+        n = n + 1
+        out[n] = 'missing'
+      end
+    elseif shard.version < ops[p + 5] then
+      for _ = at, to do
+        out[n + 1], out[n + 2] = 'old_settings', shard.version
+        n = n + 2
+      end
     else
-      local key, record = shard.keys[at], shard.new[at]
-      if record == nil then record = shard.old[at] end
-      if record then record = settle(shard, at) end
-      local decided = true
-      if record then
-        -- A replay wins over everything. What was cancelled before it arrived was
-        -- so for any quantity.
-        local had, state = parse('>I3', record, 2), byte(record) % 8
-        if had == 0 then
-          show(shard, 'ended', record)
-        elseif had ~= quantity then
-          n = n + 1
-          out[n] = 'reused'
-        elseif state < 2 then
-          show(shard, 'replayed', record)
-        else
-          show(shard, 'ended', record)
+      local sale = sale_now(shard)
+      local deadline = now + shard.hold_ttl
+      local deadline6 = pack('>I6', deadline)
+      -- Equal for all that are granted.
+      local hold = pack('>BI3I3', 0, quantity, 0) .. now6 .. deadline6
+      local plain = not (sale or full or shard.counts or shard.at_once)
+        and quantity <= shard.units_max
+      local keys, old, new, q = shard.keys, shard.old, shard.new, shard.e
+      while at <= to do
+        -- Those of ids that nobody has used are granted without a further look, as
+        -- long as there are units: in a sale nearly all, and of each only what is
+        -- its own is done here.
+        if plain and not shard.claimant
+          and (deadline >= shard.last or q.len + q.n == q.popped) then
+          local first, pushed = at, q.n
+          local most = min(to, at + math.floor(shard.available / quantity) - 1)
+          while at <= most and not old[at] and new[at] == nil do
+            pushed = pushed + 1
+            q[pushed] = deadline6 .. keys[at]
+            new[at] = hold
+            out[n + 1], out[n + 2] = 'granted', hold
+            n, at = n + 2, at + 1
+          end
+          local granted = at - first
+          if granted > 0 then
+            q.n, shard.last = pushed, deadline
+            shard.available = shard.available - granted * quantity
+            shard.held = shard.held + granted * quantity
+            turn = turn + granted
+            shard.turn, shard.revision, shard.dirty = turn, shard.revision + granted, true
+          end
         end
-      else
-        local sale = shard.sale
-        if sale == nil then
-          sale = shard.selling == 3 and 'deleting'
-            or (shard.selling == 2 or shard.sale_end and now >= shard.sale_end) and 'sale_ended'
-            or shard.selling == 1 and 'paused'
-            or shard.sale_start and now < shard.sale_start and 'not_started'
-            or false
-          shard.sale = sale
-        end
-        local no, a, b, c
-        if sale then
-          no, a = sale, sale == 'not_started' and shard.sale_start or nil
-        elseif quantity > shard.units_max then
-          no, a = 'too_many', shard.units_max
-        else
-          if shard.limited or shard.available < quantity then
-            no, a, b, c = refusal(shard, sub(key, 17), quantity)
-            decided = no ~= 'short' and no ~= 'again'
-          end
-          if not no and full then no = 'full' end
-        end
-        if no then
-          n = n + 1
-          out[n] = no
-          if a then
-            n = n + 1
-            out[n] = a
-          end
-          if b then
-            n = n + 1
-            out[n] = b
-          end
-          if c then
-            n = n + 1
-            out[n] = c
-          end
-        else
-          shard.available = shard.available - quantity
-          if shard.counts then
-            local buyer = sub(key, 17)
-            set_units(shard, buyer, units_of(shard, buyer) + quantity)
-          end
-          if shard.turn ~= turn then
-            shard.turn, shard.revision, shard.dirty = turn, shard.revision + 1, true
-          end
-          if shard.at_once then
-            shard.sold = shard.sold + quantity
-            record = pack('>BI3I3I6I6', 1, quantity, 0, now, now)
-            local q = queue(shard, 'd')
-            q.n = q.n + 1
-            q[q.n] = now6 .. key
-            shard.new[at] = record
-            show(shard, 'granted', record)
-          else
-            shard.held = shard.held + quantity
-            local deadline = shard.deadline
-            if not deadline then
-              deadline = now + shard.hold_ttl
-              shard.deadline, shard.deadline6 = deadline, pack('>I6', deadline)
-            end
-            -- Equal for all grants of so many units of this batch.
-            record = shard.holds[quantity]
-            if not record then
-              record = pack('>BI3I3', 0, quantity, 0) .. now6 .. shard.deadline6
-              shard.holds[quantity] = record
-            end
-            local q = shard.e
-            if deadline >= shard.last or q.len + q.n == q.popped then
-              q.n = q.n + 1
-              q[q.n] = shard.deadline6 .. key
-              shard.last = deadline
-            else
-              -- Below the last one queued: settings have changed.
-              sort_in(shard, shard.deadline6 .. key, true)
-              record = '\16' .. sub(record, 2)
-            end
-            shard.new[at] = record
-            out[n + 1], out[n + 2] = 'granted', record
-            n = n + 2
-          end
+        if at <= to then
+          turn = turn + 1
+          reserve(shard, at, quantity, sale, deadline, deadline6, hold)
+          at = at + 1
         end
       end
-      if decided and shard.claimant == key then end_claim(shard, key) end
     end
-    p = p + 5
+    p = p + 6
 
   elseif word == 'confirm' then
     local shard, at = shards[ops[p + 1]] or read_shard(ops[p + 1]), ops[p + 2]

@@ -31,8 +31,6 @@ if arg[13] then
       shard.hold_ttl, shard.max_hold, shard.at_once, shard.counts = s[4], s[5], s[6], s[7]
       shard.buyer_max, shard.units_max, shard.retention = s[8], s[9], s[10]
       shard.limited = s[7] and s[8] > 0
-      -- What the fold has worked out by the former ones.
-      shard.sale, shard.deadline, shard.holds = nil, nil, {}
     end
     out[n + 1], out[n + 2] = 'configured', shard.version
     n = n + 2

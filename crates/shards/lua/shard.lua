@@ -19,7 +19,7 @@ local function make(k, keys, f, size)
   return {
     k = k, keys = keys, here = true, old = {}, new = {}, size = size, turn = 0, dirty = false,
     -- Of the buyers in `keys` those up to here have been read.
-    counted = 0, units = {}, holds = {},
+    counted = 0, units = {},
     e = {name = KEYS[k + 6], len = size[5], popped = 0, n = 0, read = 0},
     version = f[1], revision = f[2],
     selling = f[3], sale_start = f[4], sale_end = f[5], hold_ttl = f[6], max_hold = f[7],

@@ -71,15 +71,17 @@ local function store(shard)
   local keys, old, new = shard.keys, shard.old, shard.new
   if next(new) ~= nil then
     local puts, m, gone, g = {}, 0, {}, 0
-    for at, record in pairs(new) do
+    for at = 1, #keys do
+      local record = new[at]
       if record then
         puts[m + 1], puts[m + 2] = keys[at], record
         m = m + 2
-      else
+        old[at] = record
+      elseif record == false then
         g = g + 1
         gone[g] = keys[at]
+        old[at] = false
       end
-      old[at] = record
     end
     if m > 0 then size[1] = size[1] + call('HSET', KEYS[k + 2], unpack(puts)) end
     if g > 0 then size[1] = size[1] - call('HDEL', KEYS[k + 2], unpack(gone)) end

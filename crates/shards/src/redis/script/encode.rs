@@ -11,7 +11,7 @@ use super::operands::{
 use super::pack::Writer;
 use super::places::{ListPlace, ScanPlace};
 use super::{Arguments, Call, What};
-use crate::ids::{ItemId, RecordKey, ShardKey};
+use crate::ids::{ItemId, Quantity, RecordKey, ShardKey};
 use crate::machine::{CatalogOp, Op, ShardOp, StripeOp};
 use crate::redis::keys;
 
@@ -137,6 +137,17 @@ struct Batch<'a> {
     shards: Vec<(&'a ShardKey, Writer)>,
     places: HashMap<&'a ShardKey, usize>,
     records: HashMap<(usize, RecordKey), u64>,
+    reserves: Option<Reserves>,
+}
+
+/// Equal Reserves, one after the other, of records that the batch names one after
+/// the other, as those of new buyers are: the script is told of them in one word.
+struct Reserves {
+    shard: usize,
+    first: u64,
+    count: u64,
+    quantity: Quantity,
+    version: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -146,14 +157,19 @@ impl<'a> Batch<'a> {
             shards: Vec::new(),
             places: HashMap::new(),
             records: HashMap::new(),
+            reserves: None,
         };
         for op in ops {
+            if !matches!(op, Op::Shard(_, ShardOp::Reserve { .. })) {
+                batch.end_reserves();
+            }
             match op {
                 Op::Shard(key, op) => batch.shard_op(key, op),
                 Op::Catalog(op) => catalog_op(&mut batch.ops, op),
                 Op::Stripe(op) => stripe_op(&mut batch.ops, op),
             }
         }
+        batch.end_reserves();
         batch
     }
 
@@ -200,6 +216,37 @@ impl<'a> Batch<'a> {
         to
     }
 
+    fn reserve(&mut self, shard: usize, key: RecordKey, quantity: Quantity, version: u64) {
+        let record = self.record(shard, key);
+        if let Some(run) = &mut self.reserves
+            && run.shard == shard
+            && run.first + run.count == record
+            && run.quantity == quantity
+            && run.version == version
+        {
+            run.count += 1;
+            return;
+        }
+        self.end_reserves();
+        self.reserves = Some(Reserves {
+            shard,
+            first: record,
+            count: 1,
+            quantity,
+            version,
+        });
+    }
+
+    fn end_reserves(&mut self) {
+        if let Some(run) = self.reserves.take() {
+            let to = self.word("reserve", run.shard);
+            to.count(run.first);
+            to.count(run.count);
+            to.count(run.quantity.get().into());
+            to.count(run.version);
+        }
+    }
+
     #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     fn shard_op(&mut self, shard_key: &'a ShardKey, op: &ShardOp) {
         let shard = self.shard(shard_key);
@@ -208,11 +255,7 @@ impl<'a> Batch<'a> {
                 key,
                 quantity,
                 version,
-            } => {
-                let to = self.of_record("reserve", shard, *key);
-                to.count(quantity.get().into());
-                to.count(*version);
-            }
+            } => self.reserve(shard, *key, *quantity, *version),
             ShardOp::Confirm { key, late, version } => {
                 let to = self.of_record("confirm", shard, *key);
                 to.count(late_no(*late));
