@@ -7,7 +7,7 @@ use proto::v1::admin_service_server::AdminService;
 use shards::ids::ItemId;
 use shards::inventory::{Error, Inventory};
 use shards::machine::Entry;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::call::deadline_of;
 use super::problem::Problem;
@@ -67,17 +67,15 @@ impl Service {
         Ok(Some(replies::item(&entry)))
     }
 
-    /// As [`Self::procedure`], of changes that no server may miss by the time they
-    /// are answered.
-    async fn change<F>(
-        &self,
-        steps: impl FnOnce(Arc<Inventory>) -> F,
-    ) -> Result<Option<v1::Item>, Status>
-    where
-        F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
-    {
-        let changed = self.procedure(steps).await;
-        self.tier1.obeyed_everywhere().await;
+    /// Answers a change that no server may miss by the time it is answered.
+    async fn once_obeyed<T>(&self, changed: Result<T, Status>) -> Result<T, Status> {
+        let may_be_done = match &changed {
+            Ok(_) => true,
+            Err(status) => status.code() == Code::Unavailable,
+        };
+        if may_be_done {
+            self.tier1.obeyed_everywhere().await;
+        }
         changed
     }
 
@@ -92,8 +90,8 @@ impl Service {
         F: Future<Output = Result<Arc<Entry>, Error>> + Send + 'static,
     {
         let (item, reason) = requests::change_of_state(item_id, reason).map_err(Problem::from)?;
-        self.change(|inventory| change(inventory, item, reason))
-            .await
+        let changed = self.procedure(|inventory| change(inventory, item, reason));
+        self.once_obeyed(changed.await).await
     }
 }
 
@@ -251,8 +249,8 @@ impl AdminService for Service {
     ) -> Result<Response<v1::UpdateItemResponse>, Status> {
         let deadline = deadline_of(&request);
         let ask = requests::update_item(request.get_ref()).map_err(Problem::from)?;
-        let item = self
-            .change(|inventory| async move {
+        let changed = self
+            .procedure(|inventory| async move {
                 let expected = ask.expected_version;
                 let entry = inventory
                     .update_item(&ask.item, &ask.edits, expected, deadline)
@@ -261,7 +259,8 @@ impl AdminService for Service {
                 tracing::info!(%item, version, reason, "an item's settings were changed");
                 Ok(entry)
             })
-            .await?;
+            .await;
+        let item = self.once_obeyed(changed).await?;
         Ok(Response::new(v1::UpdateItemResponse { item }))
     }
 
@@ -288,12 +287,12 @@ impl AdminService for Service {
     ) -> Result<Response<v1::DeleteItemResponse>, Status> {
         let deadline = deadline_of(&request);
         let ask = requests::delete_item(request.get_ref()).map_err(Problem::from)?;
-        self.to_its_end(|inventory| async move {
+        let deleted = self.to_its_end(|inventory| async move {
             inventory
                 .delete_item(&ask.item, ask.force, ask.expected_version, deadline)
                 .await
-        })
-        .await?;
+        });
+        self.once_obeyed(deleted.await).await?;
         Ok(Response::new(v1::DeleteItemResponse {}))
     }
 

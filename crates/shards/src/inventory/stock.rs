@@ -160,7 +160,8 @@ pub(super) fn part_of_stock(entry: &Entry, readings: &[Reading]) -> Option<Stock
 
 fn put_together(entry: &Entry, readings: &[Reading], available: u64, exact: bool) -> Option<Stock> {
     let newest = readings.iter().max_by_key(|reading| reading.version)?;
-    let as_of = readings.iter().map(|reading| reading.now).max()?;
+    // The oldest of them: what is told is no older than that.
+    let as_of = readings.iter().map(|reading| reading.now).min()?;
     let held = readings.iter().map(|r| r.counters.held).sum();
     let sold = readings.iter().map(|r| r.counters.sold).sum();
     let phase = match newest.settings.sale_at(as_of) {
