@@ -252,6 +252,8 @@ fn tell(known: &mut Option<News>, news: News) -> bool {
         return false;
     }
     let changed = match (&*known, &news) {
+        // What an outage left of earlier news is none.
+        (Some(Ok(before)), Ok(now)) if now.as_of < before.as_of => return false,
         (Some(Ok(before)), Ok(now)) => {
             let as_of = now.as_of;
             let before = Stock {

@@ -21,6 +21,21 @@ pub(super) enum Mark {
     ForSale,
 }
 
+/// A mark, and how long it is believed unless there are news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) mark: Mark,
+    /// By the clock of the memory that it lies in.
+    pub(super) until_ms: u64,
+}
+
+impl Marked {
+    /// The mark, if it ended by itself.
+    pub(super) fn expired(self, now_ms: u64) -> Option<Mark> {
+        (self.until_ms <= now_ms).then_some(self.mark)
+    }
+}
+
 impl Mark {
     /// What may be remembered of a decision.
     pub(super) fn of(noted: &NotedReserve) -> Option<Self> {
@@ -47,6 +62,11 @@ impl Mark {
             Self::NotForSale => true,
             Self::ForSale => false,
         }
+    }
+
+    /// Whether it can still be true where one shard alone has so many.
+    pub(super) fn allows_for(self, at_home: u64) -> bool {
+        matches!(self, Self::Short { available, .. } if at_home <= available)
     }
 
     /// The refusal itself, where it is one of too few units.

@@ -37,8 +37,9 @@ use shards::rules::{Rule, holds};
 use shards::store::{Deadline, StoreError};
 
 use crate::clock;
+use crate::tasks;
 use hot::HotItems;
-use mark::Mark;
+use mark::{Mark, Marked};
 use view::{Judgement, View};
 
 pub(crate) use hot::HotItem;
@@ -57,10 +58,12 @@ const STOCK_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long a failure is the answer, so that an outage does not make refusals the
 /// dearest answers of all.
 const FAILURE_AGE_MAX: Duration = Duration::from_millis(200);
-/// Longest wait for what is asked for many.
-const LOAD_TIME_MAX: Duration = Duration::from_secs(2);
-/// The same where something older can be shown instead.
-const RENEWAL_TIME_MAX: Duration = Duration::from_millis(250);
+/// Longest wait for a reading of the stock.
+const READING_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long somebody waits for it to whom something older can be shown.
+const PATIENCE_MAX: Duration = Duration::from_millis(250);
+/// What is kept of a caller's time to be told something.
+const TELLING: Duration = Duration::from_millis(5);
 /// Longest deadline of marks.
 pub const MARK_DEADLINE_MAX: Duration = Duration::from_secs(2);
 
@@ -132,7 +135,7 @@ pub(crate) struct Tier1 {
     settings: Settings,
     clock: Arc<Clock>,
     views: Cache<ItemId, View, Error>,
-    marks: Cache<ItemId, Mark, ()>,
+    marks: Cache<ItemId, Marked, ()>,
     stock: Cache<ItemId, Arc<Stock>, Error>,
     heard: Heard,
     hot: HotItems,
@@ -227,13 +230,19 @@ impl Tier1 {
             return Ok(Answer::of_the_store(reserved));
         }
         if first {
-            if let Some(reserved) = self.remembered_refusal(ask).await {
-                return Ok(Answer::of_memory(reserved));
+            if let Some(expected) = self.expected_refusal(ask) {
+                let refusal = in_time(deadline, self.remembered_refusal(ask, expected));
+                if let Some(reserved) = Box::pin(refusal).await? {
+                    return Ok(Answer::of_memory(reserved));
+                }
             }
         } else if let Some(decided) = self.decided_at_home(ask, deadline).await {
             return decided.map(Answer::of_the_store);
         }
-        self.find_item(&ask.item, first).await?;
+        if !self.inventory.remembers(&ask.item) {
+            let found = in_time(deadline, self.find_item(&ask.item, first));
+            Box::pin(found).await??;
+        }
         let ticket = self.clock.ticket();
         let noted = self.inventory.reserve_and_note(ask, deadline).await?;
         if let Some(mark) = Mark::of(&noted) {
@@ -246,7 +255,7 @@ impl Tier1 {
     /// needed for it is known.
     fn refused_by_now(&self, ask: &Reserve) -> Option<Reserved> {
         let item = &ask.item;
-        let Some(Found::Known(mark)) = self.marks.get(item) else {
+        let Some(Found::Known(Marked { mark, .. })) = self.marks.get(item) else {
             return None;
         };
         if !mark.refuses(ask.quantity) {
@@ -264,17 +273,22 @@ impl Tier1 {
         Some(reserved)
     }
 
-    /// The same where it is over, or not known whether it still holds: of those
-    /// who come then one asks the store for all.
-    async fn remembered_refusal(&self, ask: &Reserve) -> Option<Reserved> {
+    /// Why it would be refused, where that is over, or nobody knows whether it
+    /// still holds.
+    fn expected_refusal(&self, ask: &Reserve) -> Option<Mark> {
         let item = &ask.item;
         let expected = match self.marks.get(item) {
-            Some(Found::Known(mark)) => mark,
-            _ => self.marks.last_known(item)?,
+            Some(Found::Known(marked)) => marked.mark,
+            // Ended by news before its time: there are units, or were a moment ago.
+            // Whoever wants them does not wait for a look on top.
+            _ => self.marks.last_known(item)?.expired(self.clock.now_ms())?,
         };
-        if !expected.refuses(ask.quantity) {
-            return None;
-        }
+        expected.refuses(ask.quantity).then_some(expected)
+    }
+
+    /// Whether it is refused: of those who expect it one asks the store for all.
+    async fn remembered_refusal(&self, ask: &Reserve, expected: Mark) -> Option<Reserved> {
+        let item = &ask.item;
         let begun = self.clock.ticket();
         let view = self.views.get_or_load(item, self.read_view(item)).await;
         let Found::Known(view) = view else {
@@ -290,7 +304,7 @@ impl Tier1 {
             }
             Judgement::OnSale => {
                 let mark = self.marks.get_or_load(item, self.look(item)).await;
-                let Found::Known(mark) = mark else {
+                let Found::Known(Marked { mark, .. }) = mark else {
                     return None;
                 };
                 mark.refusal(ask.quantity)?
@@ -307,25 +321,28 @@ impl Tier1 {
         ask: &Reserve,
         deadline: Deadline,
     ) -> Option<Result<Reserved, Error>> {
-        let Some(Found::Known(mark @ Mark::Short { available, .. })) = self.marks.get(&ask.item)
-        else {
+        let Some(Found::Known(Marked { mark, .. })) = self.marks.get(&ask.item) else {
             return None;
         };
-        let refusal = mark.refusal(ask.quantity)?;
+        mark.refusal(ask.quantity)?;
         match self.inventory.reserve_at_home(ask, deadline).await {
             Ok(Reserved::Short {
                 available: at_home, ..
-            }) => (at_home <= available).then_some(Ok(refusal)),
+            }) => {
+                // There may have been news since.
+                let Some(Found::Known(Marked { mark, .. })) = self.marks.get(&ask.item) else {
+                    return None;
+                };
+                let refusal = mark.refusal(ask.quantity)?;
+                mark.allows_for(at_home).then_some(Ok(refusal))
+            }
             decided => Some(decided),
         }
     }
 
-    /// Makes sure that there is such an item, if nobody knows: however many ask,
-    /// the store is asked once.
+    /// Makes sure that there is such an item: however many ask, the store is asked
+    /// once.
     async fn find_item(&self, item: &ItemId, first: bool) -> Result<(), Error> {
-        if self.inventory.remembers(item) {
-            return Ok(());
-        }
         let found = if first {
             self.views.get_or_load(item, self.read_view(item)).await
         } else {
@@ -341,8 +358,11 @@ impl Tier1 {
 
     /// The stock of an item: by one reading of its shards from memory, and while
     /// the store does not answer the last that is known; by two from the store.
+    ///
+    /// Where something is known nobody waits for long; the reading goes on all the
+    /// same, so that it is there for whoever comes next, however short their time.
     pub(crate) async fn stock(
-        &self,
+        self: &Arc<Self>,
         item: &ItemId,
         how: ReadStock,
         deadline: Deadline,
@@ -354,8 +374,26 @@ impl Tier1 {
                 .await
                 .map(Arc::new);
         }
-        let found = self.stock.get_or_load(item, self.read_stock(item)).await;
-        self.shown(item, found)
+        if let Some(found) = self.stock.get(item) {
+            return self.shown(item, found);
+        }
+        let (tier1, wanted) = (Arc::clone(self), item.clone());
+        let reading = tasks::start(async move {
+            let reading = tier1.read_stock(&wanted);
+            tier1.stock.get_or_load(&wanted, reading).await
+        });
+        let Some(known) = self.stock.last_known(item) else {
+            return match in_time(deadline, reading).await? {
+                Ok(found) => self.shown(item, found),
+                Err(tasks::CutOff) => Err(no_answer()),
+            };
+        };
+        let patience = clock::later(PATIENCE_MAX);
+        let patience = deadline.map_or(patience, |deadline| patience.min(deadline));
+        match in_time(Some(patience), reading).await {
+            Ok(Ok(found)) => self.shown(item, found),
+            Ok(Err(tasks::CutOff)) | Err(_) => Ok(known),
+        }
     }
 
     /// The same by a reading that begins from now on: for those who watch.
@@ -374,8 +412,10 @@ impl Tier1 {
     }
 
     async fn read_view(&self, item: &ItemId) -> Loaded<View, Error> {
-        let deadline = clock::later(LOAD_TIME_MAX);
-        match self.inventory.item(item, Some(deadline)).await {
+        // ⚔ One that takes longer says nothing of now to whoever joins it late.
+        let deadline = clock::later(VIEW_AGE_MAX);
+        let reading = self.inventory.item(item, Some(deadline));
+        match in_time(Some(deadline), reading).await.flatten() {
             Ok(entry) => {
                 let now = self.inventory.store_time();
                 let view = View::new(&entry, now, self.clock.now_ms());
@@ -386,12 +426,15 @@ impl Tier1 {
         }
     }
 
-    async fn look(&self, item: &ItemId) -> Loaded<Mark, ()> {
-        let deadline = clock::later(LOAD_TIME_MAX);
-        match self.inventory.steady_stock(item, Some(deadline)).await {
+    async fn look(&self, item: &ItemId) -> Loaded<Marked, ()> {
+        // The same as of settings.
+        let deadline = clock::later(self.settings.mark_deadline.min(MARK_DEADLINE_MAX));
+        let look = self.inventory.steady_stock(item, Some(deadline));
+        match in_time(Some(deadline), look).await.flatten() {
             Ok(Some(stock)) => {
                 self.hot.enter(item);
-                Loaded::keep(Found::Known(Mark::from(stock)), self.keep_marks_ms())
+                let marked = self.marked(Mark::from(stock));
+                Loaded::keep(Found::Known(marked), self.keep_marks_ms())
             }
             // Told to those who wait; whoever comes next looks anew.
             Ok(None) => Loaded::keep(Found::Failed(()), 0),
@@ -400,14 +443,9 @@ impl Tier1 {
     }
 
     async fn read_stock(&self, item: &ItemId) -> Loaded<Arc<Stock>, Error> {
-        let patience = match self.stock.last_known(item) {
-            Some(_) => RENEWAL_TIME_MAX,
-            None => LOAD_TIME_MAX,
-        };
-        let deadline = clock::later(patience);
+        let deadline = clock::later(READING_TIME_MAX);
         let reading = self.inventory.stock(item, ReadStock::Once, Some(deadline));
-        let read = tokio::time::timeout_at(deadline.into(), reading).await;
-        match read.unwrap_or_else(|_| Err(no_answer())) {
+        match in_time(Some(deadline), reading).await.flatten() {
             Ok(stock) => Loaded::keep(Found::Known(Arc::new(stock)), keep_ms(STOCK_AGE_MAX)),
             Err(Error::ItemNotFound(_)) => Loaded::keep(Found::Absent, keep_ms(STOCK_AGE_MAX)),
             Err(error) => Loaded::keep(Found::Failed(error), keep_ms(FAILURE_AGE_MAX)),
@@ -416,8 +454,13 @@ impl Tier1 {
 
     fn remember(&self, item: &ItemId, ticket: cache::Ticket, mark: Mark) {
         self.hot.enter(item);
-        let keep_ms = self.keep_marks_ms();
-        self.marks.put(item, ticket, Found::Known(mark), keep_ms);
+        let found = Found::Known(self.marked(mark));
+        self.marks.put(item, ticket, found, self.keep_marks_ms());
+    }
+
+    fn marked(&self, mark: Mark) -> Marked {
+        let until_ms = self.clock.now_ms() + self.keep_marks_ms();
+        Marked { mark, until_ms }
     }
 
     fn keep_marks_ms(&self) -> u64 {
@@ -447,8 +490,18 @@ fn keep_ms(age_max: Duration) -> u64 {
     ms.saturating_sub(LAG_MS)
 }
 
+/// Waits, but not longer than the caller does.
+async fn in_time<T>(deadline: Deadline, wait: impl Future<Output = T>) -> Result<T, Error> {
+    let Some(deadline) = deadline else {
+        return Ok(wait.await);
+    };
+    let end = deadline.checked_sub(TELLING).unwrap_or(deadline);
+    let waited = tokio::time::timeout_at(end.into(), wait).await;
+    waited.map_err(|_| no_answer())
+}
+
 fn no_answer() -> Error {
-    StoreError::Unavailable("it does not answer".into()).into()
+    StoreError::Unavailable("it does not answer in time".into()).into()
 }
 
 #[cfg(test)]
