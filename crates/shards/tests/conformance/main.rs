@@ -59,6 +59,7 @@ macro_rules! all_behaviours {
             }
             notices {
                 units_that_come_on_sale_are_heard_of_before_the_answer,
+                nobody_is_answered_while_one_has_yet_to_hear,
                 units_that_go_or_do_not_come_are_not_heard_of,
                 changes_of_an_item_are_heard_of_before_the_answer,
             }

@@ -1,7 +1,8 @@
 //! Whoever remembers what a store said hears what makes it untrue, before the
 //! operation that does is answered.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use shards::ids::{
     Fingerprint, Generation, ItemId, Quantity, RecordKey, RequestId, ShardKey, ShardNo, StripeNo,
@@ -16,6 +17,8 @@ use crate::fixture::{Fixture, create, item, request, spec};
 
 const STRIPE: StripeNo = StripeNo(5);
 const HOLD_MS: u64 = 60_000;
+/// Longest wait for a notice that is under way.
+const NOTICE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Keeps what it hears.
 #[derive(Default)]
@@ -41,6 +44,64 @@ impl Ear {
 
     fn forget(&self) {
         self.0.lock().unwrap().clear();
+    }
+}
+
+/// Keeps whoever tells it of these units, until it is opened.
+struct Gate {
+    units: Notice,
+    passage: Mutex<Passage>,
+    changed: Condvar,
+}
+
+#[derive(PartialEq, Eq)]
+enum Passage {
+    Shut,
+    /// Somebody waits before it.
+    Reached,
+    Open,
+}
+
+impl Listener for Gate {
+    fn hear(&self, notice: &Notice) {
+        if *notice != self.units {
+            return;
+        }
+        let mut passage = self.passage.lock().unwrap();
+        if *passage == Passage::Shut {
+            *passage = Passage::Reached;
+            self.changed.notify_all();
+        }
+        let shut = |passage: &mut Passage| *passage != Passage::Open;
+        drop(self.changed.wait_while(passage, shut).unwrap());
+    }
+}
+
+impl Gate {
+    fn on(store: &dyn Store, units: Notice) -> Arc<Self> {
+        let gate = Arc::new(Self {
+            units,
+            passage: Mutex::new(Passage::Shut),
+            changed: Condvar::new(),
+        });
+        store.listen(Arc::<Self>::clone(&gate));
+        gate
+    }
+
+    /// Whether somebody came to it in time. The store has threads of its own, so
+    /// this one may stand still.
+    fn is_reached(&self) -> bool {
+        let passage = self.passage.lock().unwrap();
+        let shut = |passage: &mut Passage| *passage == Passage::Shut;
+        let waited = self
+            .changed
+            .wait_timeout_while(passage, NOTICE_TIME_MAX, shut);
+        *waited.unwrap().0 == Passage::Reached
+    }
+
+    fn open(&self) {
+        *self.passage.lock().unwrap() = Passage::Open;
+        self.changed.notify_all();
     }
 }
 
@@ -143,9 +204,12 @@ impl<'a> Case<'a> {
         }
     }
 
+    fn units(&self) -> Notice {
+        Notice::Units(self.shard.item.clone())
+    }
+
     fn has_heard(&self) -> bool {
-        let units = Notice::Units(self.shard.item.clone());
-        self.ear.has_heard(&units)
+        self.ear.has_heard(&self.units())
     }
 
     async fn is_silent(&self, op: ShardOp) {
@@ -194,6 +258,30 @@ pub(crate) async fn units_that_come_on_sale_are_heard_of_before_the_answer(fixtu
             lapsed.is_heard(op).await;
         }
     }
+}
+
+/// Not about the same time, and mostly first: as long as one has not heard of it,
+/// nobody is answered.
+pub(crate) async fn nobody_is_answered_while_one_has_yet_to_hear(fixture: impl Fixture) {
+    let store = fixture.store();
+    let ear = Ear::on(&*store);
+    // Others are on sale, so it is told here alone, and on no other way.
+    let case = Case::of("kept", 5, &*store, &ear).await;
+    case.is_silent(reserve(2)).await;
+    let gate = Gate::on(&*store, case.units());
+    let op = Op::Shard(case.shard.clone(), cancel());
+    let mut answer = store.submit(STRIPE, op, None);
+    let is_reached = gate.is_reached();
+    let early = tokio::select! {
+        biased;
+        early = &mut answer => Some(early),
+        () = std::future::ready(()) => None,
+    };
+    // Before anything fails: the store cannot be closed while it is kept.
+    gate.open();
+    assert!(is_reached, "never told");
+    assert_eq!(early, None, "answered too early");
+    answer.await.unwrap();
 }
 
 pub(crate) async fn units_that_go_or_do_not_come_are_not_heard_of(fixture: impl Fixture) {
