@@ -1,5 +1,6 @@
-//! What is counted of masters: flushes, and who is heard. For whichever recorder of the `metrics`
-//! facade is in force where the store is opened; without one it costs nothing.
+//! What is counted of masters: flushes, and who is heard. For whichever recorder
+//! of the `metrics` facade is in force where the store is opened; without one it
+//! costs nothing.
 
 use std::time::Instant;
 
