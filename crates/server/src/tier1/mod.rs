@@ -25,6 +25,7 @@
 mod hot;
 mod mark;
 mod news;
+mod stock;
 mod view;
 
 use std::sync::Arc;
@@ -32,12 +33,11 @@ use std::time::Duration;
 
 use cache::{Bound, Cache, Clock, Found, Limits, Loaded, Sizes};
 use shards::ids::ItemId;
-use shards::inventory::{Error, Inventory, ReadStock, Reserve, Reserved, Stock};
+use shards::inventory::{Error, Inventory, Reserve, Reserved, Stock};
 use shards::rules::{Rule, holds};
 use shards::store::{Deadline, StoreError};
 
 use crate::clock;
-use crate::tasks;
 use hot::HotItems;
 use mark::{Mark, Marked};
 use view::{Judgement, View};
@@ -53,15 +53,9 @@ const LAG_MS: u64 = 20;
 /// How long settings are believed. Whoever changed them waits for so long before
 /// saying that all servers obey.
 const VIEW_AGE_MAX: Duration = Duration::from_millis(250);
-/// How long a reading of the stock is shown.
-const STOCK_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long a failure is the answer, so that an outage does not make refusals the
 /// dearest answers of all.
 const FAILURE_AGE_MAX: Duration = Duration::from_millis(200);
-/// Longest wait for a reading of the stock.
-const READING_TIME_MAX: Duration = Duration::from_secs(2);
-/// How long somebody waits for it to whom something older can be shown.
-const PATIENCE_MAX: Duration = Duration::from_millis(250);
 /// What is kept of a caller's time to be told something.
 const TELLING: Duration = Duration::from_millis(5);
 /// Longest deadline of marks.
@@ -356,61 +350,6 @@ impl Tier1 {
         }
     }
 
-    /// The stock of an item: by one reading of its shards from memory, and while
-    /// the store does not answer the last that is known; by two from the store.
-    ///
-    /// Where something is known nobody waits for long; the reading goes on all the
-    /// same, so that it is there for whoever comes next, however short their time.
-    pub(crate) async fn stock(
-        self: &Arc<Self>,
-        item: &ItemId,
-        how: ReadStock,
-        deadline: Deadline,
-    ) -> Result<Arc<Stock>, Error> {
-        if how == ReadStock::Twice {
-            return self
-                .inventory
-                .stock(item, how, deadline)
-                .await
-                .map(Arc::new);
-        }
-        if let Some(found) = self.stock.get(item) {
-            return self.shown(item, found);
-        }
-        let (tier1, wanted) = (Arc::clone(self), item.clone());
-        let reading = tasks::start(async move {
-            let reading = tier1.read_stock(&wanted);
-            tier1.stock.get_or_load(&wanted, reading).await
-        });
-        let Some(known) = self.stock.last_known(item) else {
-            return match in_time(deadline, reading).await? {
-                Ok(found) => self.shown(item, found),
-                Err(tasks::CutOff) => Err(no_answer()),
-            };
-        };
-        let patience = clock::later(PATIENCE_MAX);
-        let patience = deadline.map_or(patience, |deadline| patience.min(deadline));
-        match in_time(Some(patience), reading).await {
-            Ok(Ok(found)) => self.shown(item, found),
-            Ok(Err(tasks::CutOff)) | Err(_) => Ok(known),
-        }
-    }
-
-    /// The same by a reading that begins from now on: for those who watch.
-    pub(crate) async fn stock_from_now_on(&self, item: &ItemId) -> Result<Arc<Stock>, Error> {
-        let found = self.stock.load_later(item, self.read_stock(item)).await;
-        self.shown(item, found)
-    }
-
-    fn shown(&self, item: &ItemId, found: Found<Arc<Stock>, Error>) -> Result<Arc<Stock>, Error> {
-        match found {
-            Found::Known(stock) => Ok(stock),
-            Found::Absent => Err(Error::ItemNotFound(item.clone())),
-            Found::Failed(error @ Error::ItemDeleting(_)) => Err(error),
-            Found::Failed(error) => self.stock.last_known(item).ok_or(error),
-        }
-    }
-
     async fn read_view(&self, item: &ItemId) -> Loaded<View, Error> {
         // ⚔ One that takes longer says nothing of now to whoever joins it late.
         let deadline = clock::later(VIEW_AGE_MAX);
@@ -439,16 +378,6 @@ impl Tier1 {
             // Told to those who wait; whoever comes next looks anew.
             Ok(None) => Loaded::keep(Found::Failed(()), 0),
             Err(_) => Loaded::keep(Found::Failed(()), keep_ms(FAILURE_AGE_MAX)),
-        }
-    }
-
-    async fn read_stock(&self, item: &ItemId) -> Loaded<Arc<Stock>, Error> {
-        let deadline = clock::later(READING_TIME_MAX);
-        let reading = self.inventory.stock(item, ReadStock::Once, Some(deadline));
-        match in_time(Some(deadline), reading).await.flatten() {
-            Ok(stock) => Loaded::keep(Found::Known(Arc::new(stock)), keep_ms(STOCK_AGE_MAX)),
-            Err(Error::ItemNotFound(_)) => Loaded::keep(Found::Absent, keep_ms(STOCK_AGE_MAX)),
-            Err(error) => Loaded::keep(Found::Failed(error), keep_ms(FAILURE_AGE_MAX)),
         }
     }
 

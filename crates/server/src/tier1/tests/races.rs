@@ -1,5 +1,7 @@
 //! Notices against what is being found out: in every order, by hand.
 
+use std::pin::Pin;
+
 use super::*;
 
 /// What a server says to one who asks for the first time, by whatever way.
@@ -12,6 +14,17 @@ async fn mark(server: &Server) {
     server.first(9, 1).await;
     server.first(9, 1).await;
     assert_eq!(server.refused_from_memory(9, 1), sold_out());
+}
+
+/// Whoever asks looks: both readings of 4 shards are taken, and the answers of the
+/// second are under way.
+async fn look_up_to_its_end<T>(server: &Server, mut asked: Pin<&mut impl Future<Output = T>>) {
+    for reading in ["first", "second"] {
+        server.store.let_looks_arrive();
+        server.store.hold_looks();
+        assert!(now(asked.as_mut()).is_none(), "{reading}");
+        until(|| server.store.held_looks() == 4).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,15 +84,8 @@ async fn a_notice_before_the_mark_keeps_it_from_being_set() {
     let server = Server::sold_out(4).await;
     let other = server.another();
     clock::after(SECOND).await;
-    // Both readings are taken, and the answers of the second are under way.
-    server.store.hold_looks();
     let mut asked = pin!(server.first(2, 1));
-    assert!(now(asked.as_mut()).is_none());
-    until(|| server.store.held_looks() == 4).await;
-    server.store.let_looks_arrive();
-    server.store.hold_looks();
-    assert!(now(asked.as_mut()).is_none());
-    until(|| server.store.held_looks() == 4).await;
+    look_up_to_its_end(&server, asked.as_mut()).await;
     other.cancel(1).await;
     server.store.hear();
     server.store.let_looks_arrive();
@@ -96,14 +102,8 @@ async fn a_renewal_that_began_before_a_notice_is_nobodys_answer_after_it() {
     let other = server.another();
     mark(&server).await;
     clock::after(SECOND * 2).await;
-    server.store.hold_looks();
     let mut before = pin!(server.first(2, 1));
-    assert!(now(before.as_mut()).is_none());
-    until(|| server.store.held_looks() == 4).await;
-    server.store.let_looks_arrive();
-    server.store.hold_looks();
-    assert!(now(before.as_mut()).is_none());
-    until(|| server.store.held_looks() == 4).await;
+    look_up_to_its_end(&server, before.as_mut()).await;
     other.cancel(1).await;
     server.store.hear();
     let mut after = pin!(server.first(3, 1));
@@ -128,14 +128,8 @@ async fn where_notices_were_lost_all_marks_end() {
     let server = Server::sold_out(4).await;
     let other = server.another();
     clock::after(SECOND).await;
-    server.store.hold_looks();
     let mut asked = pin!(server.first(2, 1));
-    assert!(now(asked.as_mut()).is_none());
-    until(|| server.store.held_looks() == 4).await;
-    server.store.let_looks_arrive();
-    server.store.hold_looks();
-    assert!(now(asked.as_mut()).is_none());
-    until(|| server.store.held_looks() == 4).await;
+    look_up_to_its_end(&server, asked.as_mut()).await;
     other.cancel(1).await;
     server.store.lose_notices();
     server.store.let_looks_arrive();

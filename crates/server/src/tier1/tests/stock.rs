@@ -1,7 +1,10 @@
 //! The stock as product pages see it.
 
+use shards::inventory::ReadStock;
+
 use super::*;
 use crate::memory_store::add;
+use crate::tier1::stock::PATIENCE_MAX;
 
 async fn shown(server: &Server) -> Arc<Stock> {
     let hat = hat();
