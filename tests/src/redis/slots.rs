@@ -45,6 +45,13 @@ impl Cluster {
         keys.len()
     }
 
+    /// Moves a slot to another master, all at once.
+    #[track_caller]
+    pub fn move_slot(&self, slot: u16, to: usize) {
+        let step = self.begin_move(slot, to);
+        self.finish_move(step);
+    }
+
     /// Moves what is left and hands the slot over; waits until all agree.
     #[track_caller]
     pub fn finish_move(&self, step: Move) {

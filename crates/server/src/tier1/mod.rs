@@ -249,9 +249,7 @@ impl Tier1 {
     /// needed for it is known.
     fn refused_by_now(&self, ask: &Reserve) -> Option<Reserved> {
         let item = &ask.item;
-        let Some(Found::Known(Marked { mark, .. })) = self.marks.get(item) else {
-            return None;
-        };
+        let mark = self.believed_mark(item)?;
         if !mark.refuses(ask.quantity) {
             return None;
         }
@@ -267,15 +265,22 @@ impl Tier1 {
         Some(reserved)
     }
 
+    fn believed_mark(&self, item: &ItemId) -> Option<Mark> {
+        match self.marks.get(item)? {
+            Found::Known(marked) => Some(marked.mark),
+            Found::Absent | Found::Failed(()) => None,
+        }
+    }
+
     /// Why it would be refused, where that is over, or nobody knows whether it
     /// still holds.
     fn expected_refusal(&self, ask: &Reserve) -> Option<Mark> {
         let item = &ask.item;
-        let expected = match self.marks.get(item) {
-            Some(Found::Known(marked)) => marked.mark,
+        let expected = match self.believed_mark(item) {
+            Some(mark) => mark,
             // Ended by news before its time: there are units, or were a moment ago.
             // Whoever wants them does not wait for a look on top.
-            _ => self.marks.last_known(item)?.expired(self.clock.now_ms())?,
+            None => self.marks.last_known(item)?.expired(self.clock.now_ms())?,
         };
         expected.refuses(ask.quantity).then_some(expected)
     }
@@ -315,18 +320,13 @@ impl Tier1 {
         ask: &Reserve,
         deadline: Deadline,
     ) -> Option<Result<Reserved, Error>> {
-        let Some(Found::Known(Marked { mark, .. })) = self.marks.get(&ask.item) else {
-            return None;
-        };
-        mark.refusal(ask.quantity)?;
+        self.believed_mark(&ask.item)?.refusal(ask.quantity)?;
         match self.inventory.reserve_at_home(ask, deadline).await {
             Ok(Reserved::Short {
                 available: at_home, ..
             }) => {
                 // There may have been news since.
-                let Some(Found::Known(Marked { mark, .. })) = self.marks.get(&ask.item) else {
-                    return None;
-                };
+                let mark = self.believed_mark(&ask.item)?;
                 let refusal = mark.refusal(ask.quantity)?;
                 mark.allows_for(at_home).then_some(Ok(refusal))
             }
@@ -367,7 +367,7 @@ impl Tier1 {
 
     async fn look(&self, item: &ItemId) -> Loaded<Marked, ()> {
         // The same as of settings.
-        let deadline = clock::later(self.settings.mark_deadline.min(MARK_DEADLINE_MAX));
+        let deadline = clock::later(self.mark_deadline());
         let look = self.inventory.steady_stock(item, Some(deadline));
         match in_time(Some(deadline), look).await.flatten() {
             Ok(Some(stock)) => {
@@ -393,7 +393,11 @@ impl Tier1 {
     }
 
     fn keep_marks_ms(&self) -> u64 {
-        keep_ms(self.settings.mark_deadline.min(MARK_DEADLINE_MAX))
+        keep_ms(self.mark_deadline())
+    }
+
+    fn mark_deadline(&self) -> Duration {
+        self.settings.mark_deadline.min(MARK_DEADLINE_MAX)
     }
 }
 

@@ -53,12 +53,10 @@ async fn a_slot_that_went_at_once_is_found_again() {
     let to = 1 - from;
     sale.during(async {
         sale.granted_more(50).await;
-        let step = cluster.begin_move(slot, to);
-        cluster.finish_move(step);
+        cluster.move_slot(slot, to);
         sale.granted_more(50).await;
         // And back, where it was adopted before.
-        let step = cluster.begin_move(slot, from);
-        cluster.finish_move(step);
+        cluster.move_slot(slot, from);
         sale.granted_more(50).await;
     })
     .await;

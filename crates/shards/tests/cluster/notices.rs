@@ -407,8 +407,7 @@ async fn a_slot_that_moves_is_missed_and_heard_where_it_went() {
     let from = cluster.master_of_slot(SLOT);
     for to in [1 - from, from] {
         pair.ear.forget();
-        let step = cluster.begin_move(SLOT, to);
-        cluster.finish_move(step);
+        cluster.move_slot(SLOT, to);
         // Two connections that end, two that hear.
         pair.ear.hears_often(&Notice::Missed, 4).await;
         hear_all(&cluster, 2).await;
@@ -425,8 +424,7 @@ async fn a_slot_that_moves_and_comes_back_at_once_is_missed() {
     pair.is_well().await;
     pair.ear.forget();
     for to in [1 - from, from] {
-        let step = cluster.begin_move(SLOT, to);
-        cluster.finish_move(step);
+        cluster.move_slot(SLOT, to);
     }
     pair.ear.hears(&Notice::Missed).await;
     hear_all(&cluster, 2).await;
