@@ -55,7 +55,7 @@ fn load(bencher: Bencher<'_, '_>) {
     let cache = half_full(&Copied::default());
     bencher.with_inputs(new_keys()).bench_refs(|key| {
         let load = ready(Loaded::keep(Found::Absent, 0));
-        let mut load = pin!(cache.get_or_load(key, load));
+        let mut load = pin!(cache.get_or_load(key, KEEP_MS, load));
         load.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     });
 }

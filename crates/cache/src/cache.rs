@@ -56,16 +56,31 @@ where
         self.memory.last_known(key)
     }
 
+    /// The same, unless the key itself was invalidated since: it is too old, or
+    /// was forgotten together with all others. A guess worth one question.
+    pub fn last_undisputed<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.memory.last_undisputed(key)
+    }
+
     /// What is remembered, or else what `load` brings. Of several callers one
     /// loads and the others are told; the `load` of those is never polled.
+    ///
+    /// Whoever comes more than `age_max_ms` after a load began is not told what
+    /// it brings: it may take long, and say nothing of now. They wait for its
+    /// end, and for another one.
     pub async fn get_or_load(
         &self,
         key: &K,
+        age_max_ms: u64,
         load: impl Future<Output = Loaded<V, E>>,
     ) -> Found<V, E> {
         match self.get(key) {
             Some(found) => found,
-            None => self.fly(key, Share::UnderWay, load).await,
+            None => self.fly(key, Share::UnderWay { age_max_ms }, load).await,
         }
     }
 
@@ -129,6 +144,7 @@ where
         let invalidated = self.memory.invalidated(slot);
         let arrival = Arrival {
             number: self.clock().last_number(),
+            at_ms: self.clock().now_ms(),
             invalidated,
             share,
         };
@@ -141,7 +157,7 @@ where
             }
         };
         // Somebody may have landed it between the miss and the turn.
-        if share == Share::UnderWay
+        if share != Share::Later
             && let Some(found) = self.memory.find(key)
         {
             self.memory.counts.shared.add_one();
@@ -156,7 +172,7 @@ where
             seat.flight.tell(Told {
                 is_lasting_failure: landed && matches!(loaded.found, Found::Failed(_)),
                 found: loaded.found.clone(),
-                began: ticket.number,
+                began: ticket,
                 ended: self.clock().next_number(),
             });
         }

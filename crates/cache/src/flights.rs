@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{MutexGuard as TurnGuard, watch};
 
-use crate::Found;
 use crate::invalidations::Slot;
+use crate::{Found, Ticket};
 
 /// Parts of the table of flights: more than a machine has cores that would meet
 /// at one.
@@ -42,15 +42,17 @@ pub(crate) struct Told<V, E> {
     pub found: Found<V, E>,
     /// A failure that is remembered; it is told to whoever asks.
     pub is_lasting_failure: bool,
-    pub began: u64,
+    pub began: Ticket,
+    /// Its number.
     pub ended: u64,
 }
 
 /// Which loads a caller may share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// Also one under way.
-    UnderWay,
+    /// Also one under way, if it began no longer than this before the caller
+    /// came.
+    UnderWay { age_max_ms: u64 },
     /// One that begins after the caller came.
     Later,
 }
@@ -60,6 +62,7 @@ pub(crate) enum Share {
 pub(crate) struct Arrival {
     /// When it came.
     pub number: u64,
+    pub at_ms: u64,
     /// The last invalidation of its key before that.
     pub invalidated: u64,
     pub share: Share,
@@ -69,10 +72,14 @@ impl Arrival {
     fn may_have<V, E>(&self, told: &Told<V, E>) -> bool {
         // What ended before the caller came is memory, not a load to share;
         // and who comes after an invalidation must not get what is older.
-        let is_shared = told.ended > self.number && told.began > self.invalidated;
+        let began = told.began;
+        let is_shared = told.ended > self.number && began.number > self.invalidated;
         match self.share {
-            Share::UnderWay => is_shared,
-            Share::Later => told.began > self.number || (is_shared && told.is_lasting_failure),
+            Share::UnderWay { age_max_ms } => {
+                let age_ms = self.at_ms.saturating_sub(began.at_ms);
+                is_shared && (age_ms <= age_max_ms || told.is_lasting_failure)
+            }
+            Share::Later => began.number > self.number || (is_shared && told.is_lasting_failure),
         }
     }
 }

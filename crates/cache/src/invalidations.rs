@@ -49,7 +49,12 @@ impl Invalidations {
     /// believed.
     pub(crate) fn last(&self, slot: Slot) -> u64 {
         let all = self.all.load(Ordering::SeqCst);
-        all.max(self.slots[slot.index()].load(Ordering::SeqCst))
+        all.max(self.last_of_its_own(slot))
+    }
+
+    /// The same without those of all keys.
+    pub(crate) fn last_of_its_own(&self, slot: Slot) -> u64 {
+        self.slots[slot.index()].load(Ordering::SeqCst)
     }
 
     pub(crate) fn raise(&self, slot: Slot, number: u64) {

@@ -21,7 +21,7 @@
 //! // A miss: one caller asks the source, all others wait for its answer.
 //! let sneaker: Arc<str> = "sneaker".into();
 //! let ask = async { Loaded::keep(Found::Known(3), 1_000) };
-//! assert_eq!(stock.get_or_load(&sneaker, ask).await, Found::Known(3));
+//! assert_eq!(stock.get_or_load(&sneaker, 1_000, ask).await, Found::Known(3));
 //!
 //! // A hit, without a load, an allocation or a look at a real clock.
 //! assert_eq!(stock.get("sneaker"), Some(Found::Known(3)));
@@ -67,14 +67,15 @@
 //! An entry gives way to later ones only: [`Cache::put`] refuses what began
 //! before what is there (but not before what was there and was evicted: the
 //! deadline bounds that). [`Cache::last_known`] still has a value that is not
-//! believed any more, for answers that say how old they are.
+//! believed any more, for answers that say how old they are;
+//! [`Cache::last_undisputed`] has it where nothing was said of that key alone.
 //!
 //! # Single flight
 //!
 //! Of concurrent misses on one key one loads. [`Cache::get_or_load`] shares a
-//! load under way; [`Cache::load_later`] only one that begins after the call,
-//! for when an answer must take in all that happened before it: who calls waits
-//! for one load to end at most, and for another one.
+//! load under way that is not too old; [`Cache::load_later`] only one that begins
+//! after the call, for when an answer must take in all that happened before it:
+//! who calls waits for one load to end at most, and for another one.
 //!
 //! A caller whose future is dropped (or whose load panics) while it loads leaves
 //! the load to the next in line, which runs its own. What is told to those who

@@ -93,6 +93,17 @@ where
         self.known.peek(key).map(|entry| entry.item)
     }
 
+    /// The same, unless this key was invalidated, and not all at once.
+    pub(crate) fn last_undisputed<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let entry = self.known.peek(key)?;
+        let invalidated = self.invalidations.last_of_its_own(entry.life.slot);
+        (entry.life.began > invalidated).then_some(entry.item)
+    }
+
     fn is_believed(&self, life: Life) -> bool {
         self.clock.now_ms() < life.deadline_ms && self.is_after(life.began, life.slot)
     }

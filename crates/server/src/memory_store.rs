@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shards::hash::FingerprintKey;
 use shards::ids::{ItemId, RequestId, STRIPES, StripeNo};
@@ -16,7 +16,7 @@ use shards::store::{
 use shards::time::Millis;
 use tokio::sync::oneshot;
 
-use crate::clock;
+use crate::{clock, tasks};
 
 const IDENTITY: StoreIdentity = StoreIdentity {
     store_id: [1; 16],
@@ -33,6 +33,8 @@ pub(crate) struct Memory {
     away: AtomicBool,
     /// What looks found, while their answers are under way.
     held: Mutex<Option<Vec<UnderWay>>>,
+    /// How long answers take that are not held.
+    latency: Mutex<Duration>,
     /// What others did, while the notices of it are under way.
     notices: Mutex<Vec<Notice>>,
 }
@@ -71,6 +73,7 @@ impl Memory {
             looks: AtomicUsize::new(0),
             away: AtomicBool::new(false),
             held: Mutex::default(),
+            latency: Mutex::default(),
             notices: Mutex::default(),
         });
         let mut servers = memory.shared.servers.lock().unwrap();
@@ -116,6 +119,11 @@ impl Memory {
         }
     }
 
+    /// From now on each answer takes so long.
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        *self.latency.lock().unwrap() = latency;
+    }
+
     /// Notices of what other servers did arrive.
     pub(crate) fn hear(&self) {
         let notices = std::mem::take(&mut *self.notices.lock().unwrap());
@@ -134,6 +142,19 @@ impl Memory {
         for listener in self.listeners.lock().unwrap().iter() {
             listener.hear(notice);
         }
+    }
+
+    fn answer(&self, sender: oneshot::Sender<Answer>, reply: Reply) {
+        let latency = *self.latency.lock().unwrap();
+        if latency.is_zero() {
+            sender.send(Ok(reply)).unwrap();
+            return;
+        }
+        drop(tasks::start(async move {
+            clock::after(latency).await;
+            // Whoever asked may have given up.
+            let _ = sender.send(Ok(reply));
+        }));
     }
 
     /// This server hears at once, the others when the test says so.
@@ -184,7 +205,7 @@ impl Store for Memory {
         }
         match held.as_mut().filter(|_| is_look) {
             Some(held) => held.push((sender, Ok(reply))),
-            None => sender.send(Ok(reply)).unwrap(),
+            None => self.answer(sender, reply),
         }
         Pending::queued(answered)
     }

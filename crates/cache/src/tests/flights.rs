@@ -1,6 +1,6 @@
 //! Of concurrent misses one loads; whoever goes away leaves it to the next.
 
-use super::{Call, KEEP_MS, known, roomy};
+use super::{AGE_MAX_MS, Call, KEEP_MS, known, roomy};
 use crate::{Found, Loaded};
 
 #[test]
@@ -36,6 +36,25 @@ fn a_miss_whose_value_landed_meanwhile_does_not_load() {
     cache.put(&1, cache.clock().ticket(), Found::Known(8), KEEP_MS);
     first.cancel();
     assert_eq!(second.poll(), Some(Found::Known(8)));
+}
+
+#[test]
+fn who_comes_late_does_not_share_a_load_that_takes_long() {
+    let cache = roomy();
+    let first = Call::get(&cache, &1);
+    cache.clock().advance_to(AGE_MAX_MS);
+    let mut second = Call::get(&cache, &1);
+    cache.clock().advance_to(AGE_MAX_MS + 1);
+    let mut late = Call::get(&cache, &1);
+    let mut later = Call::get(&cache, &1);
+    cache.clock().advance_to(2 * KEEP_MS);
+    first.end(known(7));
+    // However long it took, it began late enough for the second one.
+    assert_eq!(second.poll(), Some(Found::Known(7)));
+    assert!(late.loads(), "it was told of what was before it came");
+    assert!(!later.loads());
+    assert_eq!(late.end(known(8)), Found::Known(8));
+    assert_eq!(later.poll(), Some(Found::Known(8)));
 }
 
 #[test]

@@ -158,6 +158,17 @@ fn the_last_known_value_outlives_all_but_absence() {
 }
 
 #[test]
+fn a_value_is_undisputed_until_its_own_key_is_invalidated() {
+    let cache = roomy();
+    cache.put(&1, cache.clock().ticket(), Found::Known(7), KEEP_MS);
+    cache.clock().advance_to(2 * KEEP_MS);
+    cache.invalidate_all();
+    assert_eq!((cache.get(&1), cache.last_undisputed(&1)), (None, Some(7)));
+    cache.invalidate(&1);
+    assert_eq!(cache.last_undisputed(&1), None);
+}
+
+#[test]
 fn one_ticket_serves_all_caches_of_a_clock() {
     let clock = Arc::default();
     let (one, other) = (roomy_by(&clock), roomy_by(&clock));

@@ -24,6 +24,8 @@ type Answer = Found<u64, &'static str>;
 
 /// Long enough that no test reaches it by accident.
 const KEEP_MS: u64 = 1_000;
+/// How old a load may be that callers share.
+const AGE_MAX_MS: u64 = 50;
 
 /// Large enough that nothing is evicted.
 fn roomy() -> Numbers {
@@ -60,7 +62,7 @@ struct Call<'a> {
 impl<'a> Call<'a> {
     /// Calls `get_or_load`, until it waits for something.
     fn get(cache: &'a Numbers, key: &'a u32) -> Self {
-        Self::start(|load| Box::pin(cache.get_or_load(key, load)))
+        Self::start(|load| Box::pin(cache.get_or_load(key, AGE_MAX_MS, load)))
     }
 
     /// The same with `load_later`.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::{Answer, Call, Numbers, roomy};
+use super::{AGE_MAX_MS, Answer, Call, Numbers, roomy};
 use crate::invalidations::Slot;
 use crate::{Found, Loaded, Ticket};
 
@@ -48,6 +48,7 @@ struct Caller<'a> {
     key: u32,
     is_later: bool,
     came: u64,
+    came_ms: u64,
     invalidated: u64,
     /// When its own load began, in the order of the clock.
     began: Option<Ticket>,
@@ -93,6 +94,13 @@ impl Model {
         let (value, other) = self.on_shelf(key);
         let put = value.filter(believed).or(other.filter(believed))?;
         Some(put.found)
+    }
+
+    /// The last value, unless its key was invalidated since.
+    fn undisputed(&self, key: u32, slot: Slot) -> Option<Answer> {
+        let last = self.invalidated.get(&slot).copied().unwrap_or(0);
+        let value = self.on_shelf(key).0.filter(|put| put.began > last)?;
+        Some(value.found)
     }
 
     fn failure(&self, key: u32, slot: Slot, now_ms: u64) -> Option<Answer> {
@@ -236,6 +244,7 @@ impl<'a> History<'a> {
             key: *key,
             is_later,
             came,
+            came_ms: now_ms,
             invalidated,
             began: None,
         };
@@ -274,7 +283,7 @@ impl<'a> History<'a> {
         let landed = self.note(key, ticket, found, keep_ms);
         let told = Told {
             key,
-            began: ticket.number,
+            began: ticket,
             found,
             is_lasting_failure: landed && matches!(found, Found::Failed(_)),
         };
@@ -325,6 +334,11 @@ impl<'a> History<'a> {
             assert_eq!(self.cache.get(&key), model, "key {key} at {now_ms} ms");
             let value = self.model.on_shelf(key).0.map(|put| put.found);
             assert_eq!(self.cache.last_known(&key).map(Found::Known), value);
+            let undisputed = self.model.undisputed(key, self.cache.slot(&key));
+            assert_eq!(
+                self.cache.last_undisputed(&key).map(Found::Known),
+                undisputed
+            );
             let mine = self.calls.iter().filter(|caller| caller.key == key);
             let loading = mine.clone().filter(|caller| caller.began.is_some());
             assert_eq!(loading.count(), mine.count().min(1), "loads of key {key}");
@@ -335,7 +349,7 @@ impl<'a> History<'a> {
 /// What a load told.
 struct Told {
     key: u32,
-    began: u64,
+    began: Ticket,
     found: Answer,
     is_lasting_failure: bool,
 }
@@ -355,11 +369,11 @@ impl Caller<'_> {
         if self.key != told.key {
             return false;
         }
-        let is_fresh = told.began > self.invalidated;
-        if self.is_later {
-            told.began > self.came || (is_fresh && told.is_lasting_failure)
+        let is_allowed = if self.is_later {
+            told.began.number > self.came
         } else {
-            is_fresh
-        }
+            self.came_ms <= told.began.at_ms + AGE_MAX_MS
+        };
+        told.began.number > self.invalidated && (is_allowed || told.is_lasting_failure)
     }
 }

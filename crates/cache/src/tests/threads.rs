@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
-use super::{KEEP_MS, Numbers, known, limits, roomy};
+use super::{AGE_MAX_MS, KEEP_MS, Numbers, known, limits, roomy};
 use crate::{Cache, Found, Loaded, Sizes};
 
 const READERS: u32 = 3;
@@ -75,7 +75,10 @@ fn read(cache: &Numbers, source: &Source, reader: u32) {
                 let now = source.value.load(Ordering::SeqCst);
                 (now, runtime.block_on(cache.load_later(&1, load())))
             }
-            _ => (told, runtime.block_on(cache.get_or_load(&1, load()))),
+            _ => (
+                told,
+                runtime.block_on(cache.get_or_load(&1, AGE_MAX_MS, load())),
+            ),
         };
         let Found::Known(value) = found else {
             panic!("{found:?}");

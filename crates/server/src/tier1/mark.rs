@@ -21,21 +21,6 @@ pub(super) enum Mark {
     ForSale,
 }
 
-/// A mark, and how long it is believed unless there are news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Marked {
-    pub(super) mark: Mark,
-    /// By the clock of the memory that it lies in.
-    pub(super) until_ms: u64,
-}
-
-impl Marked {
-    /// The mark, if it ended by itself.
-    pub(super) fn expired(self, now_ms: u64) -> Option<Mark> {
-        (self.until_ms <= now_ms).then_some(self.mark)
-    }
-}
-
 impl Mark {
     /// What may be remembered of a decision.
     pub(super) fn of(noted: &NotedReserve) -> Option<Self> {

@@ -39,7 +39,7 @@ use shards::store::{Deadline, StoreError};
 
 use crate::clock;
 use hot::HotItems;
-use mark::{Mark, Marked};
+use mark::Mark;
 use view::{Judgement, View};
 
 pub(crate) use hot::HotItem;
@@ -56,6 +56,8 @@ const VIEW_AGE_MAX: Duration = Duration::from_millis(250);
 /// How long a failure is the answer, so that an outage does not make refusals the
 /// dearest answers of all.
 const FAILURE_AGE_MAX: Duration = Duration::from_millis(200);
+/// Longest wait for the store where many wait for one answer.
+const ASKING_TIME_MAX: Duration = Duration::from_secs(2);
 /// What is kept of a caller's time to be told something.
 const TELLING: Duration = Duration::from_millis(5);
 /// Longest deadline of marks.
@@ -129,7 +131,7 @@ pub(crate) struct Tier1 {
     settings: Settings,
     clock: Arc<Clock>,
     views: Cache<ItemId, View, Error>,
-    marks: Cache<ItemId, Marked, ()>,
+    marks: Cache<ItemId, Mark, ()>,
     stock: Cache<ItemId, Arc<Stock>, Error>,
     heard: Heard,
     hot: HotItems,
@@ -267,21 +269,16 @@ impl Tier1 {
 
     fn believed_mark(&self, item: &ItemId) -> Option<Mark> {
         match self.marks.get(item)? {
-            Found::Known(marked) => Some(marked.mark),
+            Found::Known(mark) => Some(mark),
             Found::Absent | Found::Failed(()) => None,
         }
     }
 
     /// Why it would be refused, where that is over, or nobody knows whether it
-    /// still holds.
+    /// still holds. Not where news of the item ended it: there are units, or were
+    /// a moment ago, and whoever wants them does not wait for a look on top.
     fn expected_refusal(&self, ask: &Reserve) -> Option<Mark> {
-        let item = &ask.item;
-        let expected = match self.believed_mark(item) {
-            Some(mark) => mark,
-            // Ended by news before its time: there are units, or were a moment ago.
-            // Whoever wants them does not wait for a look on top.
-            None => self.marks.last_known(item)?.expired(self.clock.now_ms())?,
-        };
+        let expected = self.marks.last_undisputed(&ask.item)?;
         expected.refuses(ask.quantity).then_some(expected)
     }
 
@@ -289,8 +286,7 @@ impl Tier1 {
     async fn remembered_refusal(&self, ask: &Reserve, expected: Mark) -> Option<Reserved> {
         let item = &ask.item;
         let begun = self.clock.ticket();
-        let view = self.views.get_or_load(item, self.read_view(item)).await;
-        let Found::Known(view) = view else {
+        let Found::Known(view) = self.view(item).await else {
             return None;
         };
         let reserved = match view.judge(self.clock.now_ms()) {
@@ -302,11 +298,12 @@ impl Tier1 {
                 return None;
             }
             Judgement::OnSale => {
-                let mark = self.marks.get_or_load(item, self.look(item)).await;
-                let Found::Known(Marked { mark, .. }) = mark else {
-                    return None;
-                };
-                mark.refusal(ask.quantity)?
+                let age_max_ms = self.keep_marks_ms();
+                let look = self.look(item);
+                match self.marks.get_or_load(item, age_max_ms, look).await {
+                    Found::Known(mark) => mark.refusal(ask.quantity)?,
+                    Found::Absent | Found::Failed(()) => return None,
+                }
             }
         };
         self.hot.count(item);
@@ -338,7 +335,7 @@ impl Tier1 {
     /// once.
     async fn find_item(&self, item: &ItemId, first: bool) -> Result<(), Error> {
         let found = if first {
-            self.views.get_or_load(item, self.read_view(item)).await
+            self.view(item).await
         } else {
             // Its caller may own units: by an item made after the last look.
             self.views.load_later(item, self.read_view(item)).await
@@ -350,9 +347,16 @@ impl Tier1 {
         }
     }
 
+    /// The settings as they were less than [`VIEW_AGE_MAX`] ago. However slow the
+    /// store is, it is not asked by each caller.
+    async fn view(&self, item: &ItemId) -> Found<View, Error> {
+        let age_max_ms = keep_ms(VIEW_AGE_MAX);
+        let reading = self.read_view(item);
+        self.views.get_or_load(item, age_max_ms, reading).await
+    }
+
     async fn read_view(&self, item: &ItemId) -> Loaded<View, Error> {
-        // ⚔ One that takes longer says nothing of now to whoever joins it late.
-        let deadline = clock::later(VIEW_AGE_MAX);
+        let deadline = clock::later(ASKING_TIME_MAX);
         let reading = self.inventory.item(item, Some(deadline));
         match in_time(Some(deadline), reading).await.flatten() {
             Ok(entry) => {
@@ -365,15 +369,13 @@ impl Tier1 {
         }
     }
 
-    async fn look(&self, item: &ItemId) -> Loaded<Marked, ()> {
-        // The same as of settings.
-        let deadline = clock::later(self.mark_deadline());
+    async fn look(&self, item: &ItemId) -> Loaded<Mark, ()> {
+        let deadline = clock::later(ASKING_TIME_MAX);
         let look = self.inventory.steady_stock(item, Some(deadline));
         match in_time(Some(deadline), look).await.flatten() {
             Ok(Some(stock)) => {
                 self.hot.enter(item);
-                let marked = self.marked(Mark::from(stock));
-                Loaded::keep(Found::Known(marked), self.keep_marks_ms())
+                Loaded::keep(Found::Known(Mark::from(stock)), self.keep_marks_ms())
             }
             // Told to those who wait; whoever comes next looks anew.
             Ok(None) => Loaded::keep(Found::Failed(()), 0),
@@ -383,21 +385,12 @@ impl Tier1 {
 
     fn remember(&self, item: &ItemId, ticket: cache::Ticket, mark: Mark) {
         self.hot.enter(item);
-        let found = Found::Known(self.marked(mark));
+        let found = Found::Known(mark);
         self.marks.put(item, ticket, found, self.keep_marks_ms());
     }
 
-    fn marked(&self, mark: Mark) -> Marked {
-        let until_ms = self.clock.now_ms() + self.keep_marks_ms();
-        Marked { mark, until_ms }
-    }
-
     fn keep_marks_ms(&self) -> u64 {
-        keep_ms(self.mark_deadline())
-    }
-
-    fn mark_deadline(&self) -> Duration {
-        self.settings.mark_deadline.min(MARK_DEADLINE_MAX)
+        keep_ms(self.settings.mark_deadline.min(MARK_DEADLINE_MAX))
     }
 }
 

@@ -8,14 +8,12 @@ use shards::ids::ItemId;
 use shards::inventory::{Error, ReadStock, Stock};
 use shards::store::Deadline;
 
-use super::{FAILURE_AGE_MAX, Tier1, in_time, keep_ms, no_answer};
+use super::{ASKING_TIME_MAX, FAILURE_AGE_MAX, Tier1, in_time, keep_ms, no_answer};
 use crate::clock;
 use crate::tasks;
 
 /// How long a reading of the stock is shown.
 const STOCK_AGE_MAX: Duration = Duration::from_secs(1);
-/// Longest wait for a reading of the stock.
-const READING_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long somebody waits for it to whom something older can be shown.
 pub(super) const PATIENCE_MAX: Duration = Duration::from_millis(250);
 
@@ -43,8 +41,9 @@ impl Tier1 {
         }
         let (tier1, wanted) = (Arc::clone(self), item.clone());
         let reading = tasks::start(async move {
+            let age_max_ms = keep_ms(STOCK_AGE_MAX);
             let reading = tier1.read_stock(&wanted);
-            tier1.stock.get_or_load(&wanted, reading).await
+            tier1.stock.get_or_load(&wanted, age_max_ms, reading).await
         });
         let Some(known) = self.stock.last_known(item) else {
             return match in_time(deadline, reading).await? {
@@ -76,7 +75,7 @@ impl Tier1 {
     }
 
     async fn read_stock(&self, item: &ItemId) -> Loaded<Arc<Stock>, Error> {
-        let deadline = clock::later(READING_TIME_MAX);
+        let deadline = clock::later(ASKING_TIME_MAX);
         let reading = self.inventory.stock(item, ReadStock::Once, Some(deadline));
         match in_time(Some(deadline), reading).await.flatten() {
             Ok(stock) => Loaded::keep(Found::Known(Arc::new(stock)), keep_ms(STOCK_AGE_MAX)),

@@ -1,5 +1,7 @@
 //! What a mark refuses, and whom.
 
+use futures_util::future::join_all;
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -35,11 +37,48 @@ async fn of_all_who_come_when_the_mark_is_over_one_looks() {
         clock::after(SECOND * 2).await;
         server.store.take_looks();
         let all = (0..200).map(|n| server.first(n, 6));
-        for answer in futures_util::future::join_all(all).await {
+        for answer in join_all(all).await {
             assert_eq!(answer.reserved, sold_out());
         }
         assert_eq!(server.store.take_looks(), 8, "4 shards, each read twice");
     }
+}
+
+/// ⚔ A store that is slow is not asked by everybody on top.
+#[tokio::test(start_paused = true)]
+async fn however_slow_the_store_is_one_asks_for_all() {
+    let server = Server::sold_out(4).await;
+    mark(&server).await;
+    // Longer than settings are believed.
+    server.store.set_latency(Duration::from_millis(400));
+    server.store.take_calls();
+    let begin = clock::now();
+    let come = async |n: u32| {
+        clock::after(TICK * n).await;
+        server.first(2, 1).await
+    };
+    for answer in join_all((0..500).map(come)).await {
+        assert_eq!(answer.reserved, sold_out());
+        assert!(answer.from_memory);
+    }
+    // Settings follow one another, and each second 4 shards are read twice.
+    let seconds = (clock::now() - begin).as_secs_f64().ceil();
+    let calls = server.store.take_calls();
+    assert!(calls as f64 <= seconds * (2.5 + 8.0), "{calls}");
+}
+
+/// ⚔ Nor where news were lost: that nothing is known is no reason to buy.
+#[tokio::test(start_paused = true)]
+async fn where_notices_were_lost_one_looks_for_all() {
+    let server = Server::sold_out(4).await;
+    mark(&server).await;
+    server.store.take_calls();
+    server.store.lose_notices();
+    let all = (0..200).map(|_| server.first(2, 1));
+    for answer in join_all(all).await {
+        assert_eq!(answer.reserved, sold_out());
+    }
+    assert_eq!(server.store.take_calls(), 1 + 8);
 }
 
 #[tokio::test(start_paused = true)]

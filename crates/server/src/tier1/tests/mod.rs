@@ -127,6 +127,13 @@ fn sold_out() -> Reserved {
     }
 }
 
+/// A mark of the item, that refuses without the store.
+async fn mark(server: &Server) {
+    server.first(9, 1).await;
+    server.first(9, 1).await;
+    assert_eq!(server.refused_from_memory(9, 1), sold_out());
+}
+
 /// What is there without waiting.
 fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -9,13 +9,6 @@ async fn is_granted(server: &Server, n: u8) -> bool {
     matches!(server.first(n, 1).await.reserved, Reserved::Granted { .. })
 }
 
-/// A mark of the item, that refuses without the store.
-async fn mark(server: &Server) {
-    server.first(9, 1).await;
-    server.first(9, 1).await;
-    assert_eq!(server.refused_from_memory(9, 1), sold_out());
-}
-
 /// Whoever asks looks: both readings of 4 shards are taken, and the answers of the
 /// second are under way.
 async fn look_up_to_its_end<T>(server: &Server, mut asked: Pin<&mut impl Future<Output = T>>) {
