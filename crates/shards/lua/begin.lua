@@ -10,8 +10,7 @@
 --          releases, time, most skew, full, freeze id, by mode: ...}; of
 --          operations 10 to 16 tell which kinds they are, 17 is the channel
 --       2: the operations, flat: {word, operand, ..., word, operand, ...}; equal
---          Reserves of records that follow each other are one word, with as many
---          answers as records
+--          Reserves of records that follow each other are one word
 --       3...: for each shard the records that the batch names, 24 bytes each:
 --          request, buyer. Operations call them by their place in it.
 --       All of them, and the reply, are arrays in MessagePack without nil.
@@ -21,6 +20,8 @@
 --       others were told, why not if they could not be, or false; {'taken', SEEN};
 --       {'guard', identity, frozen, SEEN}; or, and then nothing was done,
 --       {'fenced', SEEN}, {'clock', master's time}, {'none'}, {'foreign', store id}.
+--       An answer is that of one operation, or of the next so many of them where
+--       'alike' and their number stand before it.
 -- Says on the channel, if others have to hear of it, {1, {entries that were
 --       written}, {items of which units were put on sale where there were none}}.
 --

@@ -47,6 +47,14 @@ local length = (arg[10] or frozen or not serving) and {
   freeze = 3, release = 2, entries = 3,
 }
 
+-- The answer that comes next is that of so many operations.
+local function alike(times)
+  if times > 1 then
+    out[n + 1], out[n + 2] = 'alike', times
+    n = n + 2
+  end
+end
+
 -- What keeps a shard from selling, or false.
 local function sale_now(shard)
   return shard.selling == 3 and 'deleting'
@@ -136,13 +144,12 @@ while p <= last do
   end
 
   if waits then
-    for _ = 1, word == 'reserve' and ops[p + 3] or 1 do
-      n = n + 1
-      out[n] = waits
-      if waits == 'frozen' then
-        out[n + 1], out[n + 2], out[n + 3] = unpack(frozen)
-        n = n + 3
-      end
+    if word == 'reserve' then alike(ops[p + 3]) end
+    n = n + 1
+    out[n] = waits
+    if waits == 'frozen' then
+      out[n + 1], out[n + 2], out[n + 3] = unpack(frozen)
+      n = n + 3
     end
     p = p + length[word]
 
@@ -151,15 +158,13 @@ while p <= last do
     local shard, at, quantity = shards[ops[p + 1]] or read_shard(ops[p + 1]), ops[p + 2], ops[p + 4]
     local to = at + ops[p + 3] - 1
     if not shard.here then
-      for _ = at, to do
-        n = n + 1
-        out[n] = 'missing'
-      end
+      alike(ops[p + 3])
+      n = n + 1
+      out[n] = 'missing'
     elseif shard.version < ops[p + 5] then
-      for _ = at, to do
-        out[n + 1], out[n + 2] = 'old_settings', shard.version
-        n = n + 2
-      end
+      alike(ops[p + 3])
+      out[n + 1], out[n + 2] = 'old_settings', shard.version
+      n = n + 2
     else
       local sale = sale_now(shard)
       local deadline = now + shard.hold_ttl
@@ -181,11 +186,13 @@ while p <= last do
             pushed = pushed + 1
             q[pushed] = deadline6 .. keys[at]
             new[at] = hold
-            out[n + 1], out[n + 2] = 'granted', hold
-            n, at = n + 2, at + 1
+            at = at + 1
           end
           local granted = at - first
           if granted > 0 then
+            alike(granted)
+            out[n + 1], out[n + 2] = 'granted', hold
+            n = n + 2
             q.n, shard.last = pushed, deadline
             shard.available = shard.available - granted * quantity
             shard.held = shard.held + granted * quantity

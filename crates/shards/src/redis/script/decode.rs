@@ -92,10 +92,11 @@ fn ops(call: &Call<'_>, mut from: Reader<'_>) -> Result<Ran, Garbled> {
         now: from.instant()?,
         seq: seen.seq,
         full: call.stamp.full,
+        alike: 0,
+        first_alike: from,
         from,
     };
-    let answers_to = ops.iter().map(|op| answers.next(op));
-    let all = answers_to.collect::<Result<_, _>>()?;
+    let all = answers.to(ops)?;
     let news = News::read(&mut answers.from)?;
     answers.from.end()?;
     Ok(Ran::Ops {
@@ -109,11 +110,38 @@ struct Answers<'a> {
     now: Millis,
     seq: u64,
     full: bool,
+    /// So many more operations have the answer that begins at `first_alike`.
+    alike: u64,
+    first_alike: Reader<'a>,
     from: Reader<'a>,
 }
 
 impl Answers<'_> {
+    fn to(&mut self, ops: &[&Op]) -> Result<Vec<Answer>, Garbled> {
+        let all = ops.iter().map(|op| self.next(op));
+        let all = all.collect::<Result<_, _>>()?;
+        if self.alike > 0 {
+            return Err(Garbled(format!("{} answers too many", self.alike)));
+        }
+        Ok(all)
+    }
+
     fn next(&mut self, op: &Op) -> Result<Answer, Garbled> {
+        let mut ahead = self.from;
+        if let Some(alike) = self.alike.checked_sub(1) {
+            self.alike = alike;
+            self.from = self.first_alike;
+        } else if ahead.text()? == b"alike" {
+            let times: u64 = ahead.number()?;
+            let none = || Garbled("an answer of no operation".into());
+            self.alike = times.checked_sub(1).ok_or_else(none)?;
+            self.first_alike = ahead;
+            self.from = ahead;
+        }
+        self.read(op)
+    }
+
+    fn read(&mut self, op: &Op) -> Result<Answer, Garbled> {
         let word = self.from.text()?;
         let reply = match word {
             b"not_yet" => return Ok(Answer::NotYet),
@@ -344,5 +372,75 @@ fn item_of(op: &CatalogOp) -> Option<&ItemId> {
         | CatalogOp::FinishDelete { item, .. }
         | CatalogOp::Get { item } => Some(item),
         CatalogOp::List { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Generation, ShardKey, ShardNo};
+    use crate::redis::script::pack::Writer;
+
+    /// What is answered to that many Looks.
+    fn answers(looks: usize, write: impl FnOnce(&mut Writer)) -> Result<Vec<Answer>, Garbled> {
+        let key = ShardKey {
+            item: ItemId::parse("sneaker").unwrap(),
+            generation: Generation([1; 8]),
+            shard: ShardNo::LEDGER,
+        };
+        let look = Op::Shard(key, ShardOp::Look);
+        let mut to = Writer::default();
+        write(&mut to);
+        let bytes = to.finish();
+        let from = Reader::array(&bytes)?;
+        let mut answers = Answers {
+            now: Millis(0),
+            seq: 1,
+            full: false,
+            alike: 0,
+            first_alike: from,
+            from,
+        };
+        let all = answers.to(&vec![&look; looks])?;
+        answers.from.end()?;
+        Ok(all)
+    }
+
+    fn alike(to: &mut Writer, times: u64) {
+        to.text(b"alike");
+        to.count(times);
+    }
+
+    #[test]
+    fn an_answer_is_that_of_as_many_operations_as_it_says() {
+        let missing = Answer::Reply(Reply::Shard(ShardReply::Missing));
+        let again = Answer::Reply(Reply::Shard(ShardReply::Again));
+        let read = answers(5, |to| {
+            to.text(b"again");
+            alike(to, 2);
+            to.text(b"missing");
+            alike(to, 1);
+            to.text(b"again");
+            to.text(b"missing");
+        });
+        let all = [&again, &missing, &missing, &again, &missing].map(Clone::clone);
+        assert_eq!(read, Ok(all.to_vec()));
+    }
+
+    #[test]
+    fn more_or_fewer_alike_than_there_are_operations_are_an_error() {
+        for (times, is_right) in [(0, false), (2, false), (3, true), (4, false)] {
+            let read = answers(3, |to| {
+                alike(to, times);
+                to.text(b"missing");
+            });
+            assert_eq!(read.is_ok(), is_right, "{times}: {read:?}");
+        }
+        let twice = answers(2, |to| {
+            alike(to, 2);
+            alike(to, 2);
+            to.text(b"missing");
+        });
+        assert!(twice.is_err(), "{twice:?}");
     }
 }
