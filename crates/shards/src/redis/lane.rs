@@ -1,10 +1,13 @@
 //! What waits for one master. While a flush is under way operations queue up;
-//! the whole queue is the next flush. No timer, no linger.
+//! the whole queue is the next flush. No timer, no linger: an operation waits for
+//! those that are asked for at the same time on its thread, and not for others.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::link::read_clock;
@@ -34,9 +37,21 @@ pub(super) struct Lane {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Queued>,
+    /// Threads that queued something since the last flush.
+    waking: Vec<ThreadId>,
     /// Why nothing can be sent now.
     down: Option<String>,
     closed: bool,
+}
+
+/// Wakes whoever flushes when it is dropped, and so also when the runtime that
+/// had to do it ends.
+struct Wake(Arc<Lane>);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.0.wake.notify_one();
+    }
 }
 
 /// How a master does, for whoever asks this server.
@@ -70,7 +85,7 @@ impl Lane {
     }
 
     /// Queues an operation, or answers why not.
-    pub(super) fn push(&self, waiting: Waiting) {
+    pub(super) fn push(self: &Arc<Self>, waiting: Waiting) {
         let refusal = {
             let mut queue = self.lock();
             if queue.closed {
@@ -84,13 +99,28 @@ impl Lane {
                     waiting,
                     returned: 0,
                 });
-                if queue.waiting.len() == 1 {
-                    self.wake.notify_one();
+                // Not one thread for all: it may be busy for long.
+                let thread = thread::current().id();
+                if !queue.waking.contains(&thread) {
+                    queue.waking.push(thread);
+                    self.wake_soon();
                 }
                 return;
             }
         };
         waiting.answer(Err(refusal));
+    }
+
+    /// Wakes whoever flushes, once all that is ready on this thread had its turn:
+    /// what it asks for goes into the same flush. At once where no runtime runs.
+    fn wake_soon(self: &Arc<Self>) {
+        let wake = Wake(Arc::clone(self));
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(async {
+                tokio::task::yield_now().await;
+                drop(wake);
+            }));
+        }
     }
 
     /// Puts back what nothing was done with, before all that came later.
@@ -107,6 +137,7 @@ impl Lane {
     pub(super) fn take(&self) -> Vec<Queued> {
         let mut queue = self.lock();
         let count = queue.waiting.len().min(FLUSH_LEN_MAX);
+        queue.waking.clear();
         let taken = queue.waiting.drain(..count).collect();
         if !queue.waiting.is_empty() {
             self.wake.notify_one();
@@ -171,5 +202,91 @@ pub(super) fn refuse_overdue(queued: &mut Vec<Queued>) {
     let now = read_clock();
     for one in queued.extract_if(.., |one| one.waiting.is_overdue(now)) {
         one.waiting.answer(Err(StoreError::DeadlineTooShort));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::sync::oneshot;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::ids::StripeNo;
+    use crate::machine::{Op, StripeOp};
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// One whose first wake, for the visits, is over.
+    async fn lane() -> Arc<Lane> {
+        let lane = Lane::new(
+            Endpoint {
+                host: "127.0.0.1".to_owned(),
+                port: 6379,
+            },
+            100,
+        );
+        lane.wait(LONG).await;
+        Arc::new(lane)
+    }
+
+    fn push(lane: &Arc<Lane>) {
+        let (answer, _) = oneshot::channel();
+        lane.push(Waiting {
+            stripe: StripeNo(0),
+            op: Op::Stripe(StripeOp::Visit),
+            deadline: None,
+            answer,
+        });
+    }
+
+    fn is_woken(wait: impl Future<Output = bool>) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(pin!(wait).poll(&mut context), Poll::Ready(true))
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_together_is_flushed_together() {
+        let lane = lane().await;
+        for _ in 0..3 {
+            let mut all = JoinSet::new();
+            for _ in 0..10 {
+                let lane = Arc::clone(&lane);
+                all.spawn(async move {
+                    push(&lane);
+                    assert!(!is_woken(lane.wait(LONG)), "others are ready");
+                });
+            }
+            lane.wait(LONG).await;
+            assert_eq!(lane.take().len(), 10);
+            all.join_all().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_busy_keeps_no_other_waiting() {
+        let lane = lane().await;
+        push(&lane);
+        // This one's turn does not end, while the other has none at all.
+        thread::scope(|scope| scope.spawn(|| push(&lane)).join().unwrap());
+        assert!(is_woken(lane.wait(LONG)));
+        assert_eq!(lane.take().len(), 2);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_wakes_all_the_same() {
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().build().unwrap()
+        };
+        let lane = runtime().block_on(async {
+            let lane = lane().await;
+            push(&lane);
+            lane
+        });
+        assert!(runtime().block_on(async { is_woken(lane.wait(LONG)) }));
     }
 }
