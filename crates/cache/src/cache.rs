@@ -69,7 +69,7 @@ where
     /// What is remembered, or else what `load` brings. Of several callers one
     /// loads and the others are told; the `load` of those is never polled.
     ///
-    /// Whoever comes more than `age_max_ms` after a load began is not told what
+    /// Whoever comes `age_max_ms` or more after a load began is not told what
     /// it brings: it may take long, and say nothing of now. They wait for its
     /// end, and for another one.
     pub async fn get_or_load(
@@ -80,8 +80,19 @@ where
     ) -> Found<V, E> {
         match self.get(key) {
             Some(found) => found,
-            None => self.fly(key, Share::UnderWay { age_max_ms }, load).await,
+            None => self.load(key, age_max_ms, load).await,
         }
+    }
+
+    /// The same for whoever has asked memory in vain: this does not count as
+    /// another question to it.
+    pub async fn load(
+        &self,
+        key: &K,
+        age_max_ms: u64,
+        load: impl Future<Output = Loaded<V, E>>,
+    ) -> Found<V, E> {
+        self.fly(key, Share::UnderWay { age_max_ms }, load).await
     }
 
     /// What a load brings that begins after this call: one's own, or that of

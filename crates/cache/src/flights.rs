@@ -50,8 +50,7 @@ pub(crate) struct Told<V, E> {
 /// Which loads a caller may share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// Also one under way, if it began no longer than this before the caller
-    /// came.
+    /// Also one under way, if it began less than this before the caller came.
     UnderWay { age_max_ms: u64 },
     /// One that begins after the caller came.
     Later,
@@ -77,7 +76,7 @@ impl Arrival {
         match self.share {
             Share::UnderWay { age_max_ms } => {
                 let age_ms = self.at_ms.saturating_sub(began.at_ms);
-                is_shared && (age_ms <= age_max_ms || told.is_lasting_failure)
+                is_shared && (age_ms < age_max_ms || told.is_lasting_failure)
             }
             Share::Later => began.number > self.number || (is_shared && told.is_lasting_failure),
         }

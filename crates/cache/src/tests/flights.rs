@@ -42,9 +42,9 @@ fn a_miss_whose_value_landed_meanwhile_does_not_load() {
 fn who_comes_late_does_not_share_a_load_that_takes_long() {
     let cache = roomy();
     let first = Call::get(&cache, &1);
-    cache.clock().advance_to(AGE_MAX_MS);
+    cache.clock().advance_to(AGE_MAX_MS - 1);
     let mut second = Call::get(&cache, &1);
-    cache.clock().advance_to(AGE_MAX_MS + 1);
+    cache.clock().advance_to(AGE_MAX_MS);
     let mut late = Call::get(&cache, &1);
     let mut later = Call::get(&cache, &1);
     cache.clock().advance_to(2 * KEEP_MS);

@@ -372,7 +372,7 @@ impl Caller<'_> {
         let is_allowed = if self.is_later {
             told.began.number > self.came
         } else {
-            self.came_ms <= told.began.at_ms + AGE_MAX_MS
+            self.came_ms < told.began.at_ms + AGE_MAX_MS
         };
         told.began.number > self.invalidated && (is_allowed || told.is_lasting_failure)
     }

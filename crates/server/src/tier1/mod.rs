@@ -7,9 +7,9 @@
 //! - *marks*: there was too little to sell, or the item was not for sale. A mark
 //!   lives for the deadline that an operator may set, and refuses; it never
 //!   grants anything.
-//! - *views*: the settings. No mark refuses without a view that is hardly older
-//!   than a quarter of a second, so that an operator's change is obeyed here by
-//!   the time the operator is told that it is done.
+//! - *views*: the settings. No mark refuses without a view that was younger than
+//!   a quarter of a second when the caller came, so that an operator's change is
+//!   obeyed here by the time the operator is told that it is done.
 //! - *stock*: what product pages show, at most a second old.
 //!
 //! ⚔ A mark refuses only whoever says that these ids were never sent before. Who
@@ -29,7 +29,7 @@ mod stock;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cache::{Bound, Cache, Clock, Found, Limits, Loaded, Sizes};
 use shards::ids::ItemId;
@@ -37,7 +37,7 @@ use shards::inventory::{Error, Inventory, Reserve, Reserved, Stock};
 use shards::rules::{Rule, holds};
 use shards::store::{Deadline, StoreError};
 
-use crate::clock;
+use crate::{clock, tasks};
 use hot::HotItems;
 use mark::Mark;
 use view::{Judgement, View};
@@ -129,6 +129,7 @@ pub(crate) struct Figures {
 pub(crate) struct Tier1 {
     inventory: Arc<Inventory>,
     settings: Settings,
+    born: Instant,
     clock: Arc<Clock>,
     views: Cache<ItemId, View, Error>,
     marks: Cache<ItemId, Mark, ()>,
@@ -160,6 +161,7 @@ impl Tier1 {
             views: Cache::new(LIMITS, views, Arc::clone(&clock)),
             marks: Cache::new(LIMITS, marks, Arc::clone(&clock)),
             stock: Cache::new(LIMITS, stock, Arc::clone(&clock)),
+            born: clock::now(),
             clock,
             heard: Heard::default(),
             hot: HotItems::default(),
@@ -197,15 +199,27 @@ impl Tier1 {
         }
     }
 
+    /// Moves the clock of its memories on to now. ⚔ On a machine that is busy the
+    /// task that keeps time may be late, and what is too old would be believed.
+    fn be_in_time(&self) {
+        let passed = clock::now().duration_since(self.born).as_millis();
+        let now_ms = u64::try_from(passed).unwrap_or(u64::MAX);
+        // Most callers of a millisecond only read it.
+        if self.clock.now_ms() < now_ms {
+            self.clock.advance_to(now_ms);
+        }
+    }
+
     /// Decides a Reserve: from memory where that may be, else in the store.
     pub(crate) async fn reserve(
-        &self,
+        self: &Arc<Self>,
         ask: &Reserve,
         attempt: Attempt,
         deadline: Deadline,
     ) -> Result<Answer, Error> {
         let first = attempt == Attempt::First && !self.settings.ignore_first_attempt
             || !holds(Rule::MarksRefuseFirstAttempts);
+        self.be_in_time();
         if first && let Some(reserved) = self.refused_by_now(ask) {
             return Ok(Answer::of_memory(reserved));
         }
@@ -216,7 +230,7 @@ impl Tier1 {
 
     /// Decides a Reserve that memory does not refuse as it is.
     async fn find_out(
-        &self,
+        self: &Arc<Self>,
         ask: &Reserve,
         first: bool,
         deadline: Deadline,
@@ -283,10 +297,22 @@ impl Tier1 {
     }
 
     /// Whether it is refused: of those who expect it one asks the store for all.
-    async fn remembered_refusal(&self, ask: &Reserve, expected: Mark) -> Option<Reserved> {
+    async fn remembered_refusal(
+        self: &Arc<Self>,
+        ask: &Reserve,
+        expected: Mark,
+    ) -> Option<Reserved> {
         let item = &ask.item;
         let begun = self.clock.ticket();
-        let Found::Known(view) = self.view(item).await else {
+        let mark = async {
+            match expected {
+                Mark::Short { .. } => self.mark(item).await,
+                Mark::NotForSale | Mark::ForSale => None,
+            }
+        };
+        // Together: each may take as long as the store does.
+        let (view, mark) = tokio::join!(self.view(item), mark);
+        let Found::Known(view) = view else {
             return None;
         };
         let reserved = match view.judge(self.clock.now_ms()) {
@@ -297,14 +323,7 @@ impl Tier1 {
                 self.remember(item, begun, Mark::ForSale);
                 return None;
             }
-            Judgement::OnSale => {
-                let age_max_ms = self.keep_marks_ms();
-                let look = self.look(item);
-                match self.marks.get_or_load(item, age_max_ms, look).await {
-                    Found::Known(mark) => mark.refusal(ask.quantity)?,
-                    Found::Absent | Found::Failed(()) => return None,
-                }
-            }
+            Judgement::OnSale => mark?.refusal(ask.quantity)?,
         };
         self.hot.count(item);
         Some(reserved)
@@ -333,12 +352,11 @@ impl Tier1 {
 
     /// Makes sure that there is such an item: however many ask, the store is asked
     /// once.
-    async fn find_item(&self, item: &ItemId, first: bool) -> Result<(), Error> {
+    async fn find_item(self: &Arc<Self>, item: &ItemId, first: bool) -> Result<(), Error> {
         let found = if first {
             self.view(item).await
         } else {
-            // Its caller may own units: by an item made after the last look.
-            self.views.load_later(item, self.read_view(item)).await
+            self.load_view(item, first).await
         };
         match found {
             Found::Absent => Err(Error::ItemNotFound(item.clone())),
@@ -347,12 +365,50 @@ impl Tier1 {
         }
     }
 
-    /// The settings as they were less than [`VIEW_AGE_MAX`] ago. However slow the
-    /// store is, it is not asked by each caller.
-    async fn view(&self, item: &ItemId) -> Found<View, Error> {
-        let age_max_ms = keep_ms(VIEW_AGE_MAX);
-        let reading = self.read_view(item);
-        self.views.get_or_load(item, age_max_ms, reading).await
+    /// The settings as they were less than [`VIEW_AGE_MAX`] before this call.
+    async fn view(self: &Arc<Self>, item: &ItemId) -> Found<View, Error> {
+        match self.views.get(item) {
+            Some(found) => found,
+            None => self.load_view(item, true).await,
+        }
+    }
+
+    /// The same by a reading; unless this is a first attempt, by one that begins
+    /// from now on: its caller may own units of an item made after the last one.
+    ///
+    /// ⚔ However slow the store is, it is not asked by each caller: the reading
+    /// goes on when the time of the one who began it is over.
+    async fn load_view(self: &Arc<Self>, item: &ItemId, first: bool) -> Found<View, Error> {
+        let (tier1, item) = (Arc::clone(self), item.clone());
+        let reading = tasks::start(async move {
+            let reading = tier1.read_view(&item);
+            if first {
+                let age_max_ms = keep_ms(VIEW_AGE_MAX);
+                tier1.views.load(&item, age_max_ms, reading).await
+            } else {
+                tier1.views.load_later(&item, reading).await
+            }
+        });
+        let cut_off = |tasks::CutOff| Found::Failed(no_answer());
+        reading.await.unwrap_or_else(cut_off)
+    }
+
+    /// What was to be had less than the deadline of marks before this call; none
+    /// if it could not be found out, or changed meanwhile.
+    async fn mark(self: &Arc<Self>, item: &ItemId) -> Option<Mark> {
+        if let Some(mark) = self.believed_mark(item) {
+            return Some(mark);
+        }
+        let (tier1, item) = (Arc::clone(self), item.clone());
+        let look = tasks::start(async move {
+            let look = tier1.look(&item);
+            let age_max_ms = tier1.keep_marks_ms();
+            tier1.marks.load(&item, age_max_ms, look).await
+        });
+        match look.await {
+            Ok(Found::Known(mark)) => Some(mark),
+            Ok(Found::Absent | Found::Failed(())) | Err(tasks::CutOff) => None,
+        }
     }
 
     async fn read_view(&self, item: &ItemId) -> Loaded<View, Error> {

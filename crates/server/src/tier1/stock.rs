@@ -43,7 +43,7 @@ impl Tier1 {
         let reading = tasks::start(async move {
             let age_max_ms = keep_ms(STOCK_AGE_MAX);
             let reading = tier1.read_stock(&wanted);
-            tier1.stock.get_or_load(&wanted, age_max_ms, reading).await
+            tier1.stock.load(&wanted, age_max_ms, reading).await
         });
         let Some(known) = self.stock.last_known(item) else {
             return match in_time(deadline, reading).await? {

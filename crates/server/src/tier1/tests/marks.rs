@@ -67,6 +67,32 @@ async fn however_slow_the_store_is_one_asks_for_all() {
     assert!(calls as f64 <= seconds * (2.5 + 8.0), "{calls}");
 }
 
+/// ⚔ Nor by callers who give up before it answers; and settings and stock are
+/// found out together.
+#[tokio::test(start_paused = true)]
+async fn a_question_goes_on_when_its_caller_gives_up() {
+    for (patience_ms, is_answered) in [(300, false), (900, true)] {
+        let server = Server::sold_out(1).await;
+        mark(&server).await;
+        clock::after(SECOND * 2).await;
+        server.store.set_latency(Duration::from_millis(400));
+        server.store.take_calls();
+        let come = async |n: u32| {
+            clock::after(TICK * n).await;
+            let time = Duration::from_millis(patience_ms);
+            server
+                .reserve_within(time, &ask(2, 1), Attempt::First)
+                .await
+        };
+        for answer in join_all((0..500).map(come)).await {
+            assert!(answer.is_ok() || !is_answered, "{answer:?}");
+        }
+        // Settings, and the shard twice, for three seconds and a half.
+        let calls = server.store.take_calls();
+        assert!(calls <= 4 * (3 + 2), "{calls}");
+    }
+}
+
 /// ⚔ Nor where news were lost: that nothing is known is no reason to buy.
 #[tokio::test(start_paused = true)]
 async fn where_notices_were_lost_one_looks_for_all() {

@@ -15,8 +15,11 @@ async fn look_up_to_its_end<T>(server: &Server, mut asked: Pin<&mut impl Future<
     for reading in ["first", "second"] {
         server.store.let_looks_arrive();
         server.store.hold_looks();
-        assert!(now(asked.as_mut()).is_none(), "{reading}");
-        until(|| server.store.held_looks() == 4).await;
+        until(|| {
+            assert!(now(asked.as_mut()).is_none(), "{reading}");
+            server.store.held_looks() == 4
+        })
+        .await;
     }
 }
 
@@ -104,6 +107,26 @@ async fn a_renewal_that_began_before_a_notice_is_nobodys_answer_after_it() {
     server.store.let_looks_arrive();
     // Who asked before may be told what was true then.
     before.await;
+    let granted = after.await;
+    assert!(matches!(granted.reserved, Reserved::Granted { .. }));
+}
+
+/// ⚔ And without a notice, to whoever asks after the deadline of what was found.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_takes_long_is_nobodys_answer_after_the_deadline() {
+    let server = Server::sold_out(4).await;
+    let other = server.another();
+    mark(&server).await;
+    clock::after(SECOND * 2).await;
+    let mut before = pin!(server.first(2, 1));
+    look_up_to_its_end(&server, before.as_mut()).await;
+    other.cancel(1).await;
+    clock::after(SECOND).await;
+    let mut after = pin!(server.first(3, 1));
+    assert!(now(after.as_mut()).is_none());
+    go_on().await;
+    server.store.let_looks_arrive();
+    assert_eq!(before.await.reserved, sold_out());
     let granted = after.await;
     assert!(matches!(granted.reserved, Reserved::Granted { .. }));
 }

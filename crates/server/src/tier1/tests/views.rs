@@ -66,6 +66,36 @@ async fn changes_are_obeyed_everywhere_by_the_time_they_are_answered() {
     assert_eq!(begin, clock::now());
 }
 
+/// ⚔ The same on a machine that is too busy to keep time.
+#[tokio::test(start_paused = true)]
+async fn changes_are_obeyed_though_the_clock_is_late() {
+    let operator = Server::sold_out(4).await;
+    let server = Server::without_ticks(operator.store.another(), Settings::default());
+    assert_eq!(twice(&server).await, sold_out());
+    pause(&operator).await;
+    operator.tier1.obeyed_everywhere().await;
+    assert_eq!(server.first(2, 1).await.reserved, Reserved::SalePaused);
+}
+
+/// ⚔ And though a reading takes long that began before the change.
+#[tokio::test(start_paused = true)]
+async fn who_comes_later_is_not_judged_by_a_reading_that_takes_long() {
+    let operator = Server::sold_out(4).await;
+    let server = operator.another();
+    assert_eq!(twice(&server).await, sold_out());
+    pause(&operator).await;
+    clock::after(VIEW_AGE_MAX).await;
+    server.store.set_latency(VIEW_AGE_MAX * 2);
+    let mut early = pin!(server.first(2, 1));
+    assert!(now(early.as_mut()).is_none());
+    go_on().await;
+    resume(&operator).await;
+    operator.tier1.obeyed_everywhere().await;
+    assert_eq!(server.first(3, 1).await.reserved, sold_out());
+    // Who came before the change may hear of either.
+    assert_eq!(early.await.reserved, Reserved::SalePaused);
+}
+
 #[tokio::test(start_paused = true)]
 async fn windows_are_judged_by_the_stores_time_but_near_an_edge() {
     let server = Server::of(Memory::new(), Settings::default());

@@ -133,8 +133,8 @@ impl Answers<'_> {
             self.from = self.first_alike;
         } else if ahead.text()? == b"alike" {
             let times: u64 = ahead.number()?;
-            let none = || Garbled("an answer of no operation".into());
-            self.alike = times.checked_sub(1).ok_or_else(none)?;
+            let no_ops = || Garbled("an answer of no operation".into());
+            self.alike = times.checked_sub(1).ok_or_else(no_ops)?;
             self.first_alike = ahead;
             self.from = ahead;
         }
