@@ -59,6 +59,10 @@ rules! {
     MarksHeedNotices = "marks-heed-notices",
     /// Where notices may have been missed all marks end.
     MarksHeedMissedNotices = "marks-heed-missed-notices",
+    /// A question under way is no answer to those who come when what it finds is too old to be believed.
+    SharedAnswersAreYoung = "shared-answers-are-young",
+    /// How old something is in memory is told by a real clock, however busy the machine.
+    MemoryReadsTheClock = "memory-reads-the-clock",
     /// While a claim is open its shard lends to an older claim only.
     ClaimGuardsStock = "claim-guards-stock",
     /// The older claim wins; of equal ones the lower shard's.

@@ -202,6 +202,9 @@ impl Tier1 {
     /// Moves the clock of its memories on to now. ⚔ On a machine that is busy the
     /// task that keeps time may be late, and what is too old would be believed.
     fn be_in_time(&self) {
+        if !holds(Rule::MemoryReadsTheClock) {
+            return;
+        }
         let passed = clock::now().duration_since(self.born).as_millis();
         let now_ms = u64::try_from(passed).unwrap_or(u64::MAX);
         // Most callers of a millisecond only read it.
@@ -376,14 +379,14 @@ impl Tier1 {
     /// The same by a reading; unless this is a first attempt, by one that begins
     /// from now on: its caller may own units of an item made after the last one.
     ///
-    /// ⚔ However slow the store is, it is not asked by each caller: the reading
-    /// goes on when the time of the one who began it is over.
+    /// However slow the store is, it is not asked by each caller: the reading goes
+    /// on when the time of the one who began it is over.
     async fn load_view(self: &Arc<Self>, item: &ItemId, first: bool) -> Found<View, Error> {
         let (tier1, item) = (Arc::clone(self), item.clone());
         let reading = tasks::start(async move {
             let reading = tier1.read_view(&item);
             if first {
-                let age_max_ms = keep_ms(VIEW_AGE_MAX);
+                let age_max_ms = shared_ms(keep_ms(VIEW_AGE_MAX));
                 tier1.views.load(&item, age_max_ms, reading).await
             } else {
                 tier1.views.load_later(&item, reading).await
@@ -402,7 +405,7 @@ impl Tier1 {
         let (tier1, item) = (Arc::clone(self), item.clone());
         let look = tasks::start(async move {
             let look = tier1.look(&item);
-            let age_max_ms = tier1.keep_marks_ms();
+            let age_max_ms = shared_ms(tier1.keep_marks_ms());
             tier1.marks.load(&item, age_max_ms, look).await
         });
         match look.await {
@@ -470,6 +473,16 @@ impl Answer {
 fn keep_ms(age_max: Duration) -> u64 {
     let ms = u64::try_from(age_max.as_millis()).unwrap_or(u64::MAX);
     ms.saturating_sub(LAG_MS)
+}
+
+/// ⚔ How old a question under way may be for whoever joins it: what it finds is
+/// as old, however late it comes.
+fn shared_ms(keep_ms: u64) -> u64 {
+    if holds(Rule::SharedAnswersAreYoung) {
+        keep_ms
+    } else {
+        u64::MAX
+    }
 }
 
 /// Waits, but not longer than the caller does.

@@ -44,7 +44,7 @@ async fn of_all_who_come_when_the_mark_is_over_one_looks() {
     }
 }
 
-/// ⚔ A store that is slow is not asked by everybody on top.
+/// A store that is slow is not asked by everybody on top.
 #[tokio::test(start_paused = true)]
 async fn however_slow_the_store_is_one_asks_for_all() {
     let server = Server::sold_out(4).await;
@@ -67,7 +67,7 @@ async fn however_slow_the_store_is_one_asks_for_all() {
     assert!(calls as f64 <= seconds * (2.5 + 8.0), "{calls}");
 }
 
-/// ⚔ Nor by callers who give up before it answers; and settings and stock are
+/// Nor by callers who give up before it answers; and settings and stock are
 /// found out together.
 #[tokio::test(start_paused = true)]
 async fn a_question_goes_on_when_its_caller_gives_up() {
@@ -93,7 +93,7 @@ async fn a_question_goes_on_when_its_caller_gives_up() {
     }
 }
 
-/// ⚔ Nor where news were lost: that nothing is known is no reason to buy.
+/// Nor where news were lost: that nothing is known is no reason to buy.
 #[tokio::test(start_paused = true)]
 async fn where_notices_were_lost_one_looks_for_all() {
     let server = Server::sold_out(4).await;
