@@ -72,10 +72,11 @@
 //!
 //! # Single flight
 //!
-//! Of concurrent misses on one key one loads. [`Cache::get_or_load`] shares a
-//! load under way that is not too old; [`Cache::load_later`] only one that begins
-//! after the call, for when an answer must take in all that happened before it:
-//! who calls waits for one load to end at most, and for another one.
+//! Of concurrent misses on one key one loads. [`Cache::get_or_load`] (and
+//! [`Cache::load`], for whoever missed already) shares a load under way that is
+//! not too old; [`Cache::load_later`] only one that begins after the call, for
+//! when an answer must take in all that happened before it. Whoever may not share
+//! the load under way waits for its end, and for another one.
 //!
 //! A caller whose future is dropped (or whose load panics) while it loads leaves
 //! the load to the next in line, which runs its own. What is told to those who
