@@ -359,7 +359,7 @@ impl Tier1 {
         let found = if first {
             self.view(item).await
         } else {
-            self.load_view(item, first).await
+            self.load_view(item, false).await
         };
         match found {
             Found::Absent => Err(Error::ItemNotFound(item.clone())),
