@@ -72,14 +72,14 @@ impl Arrival {
         // What ended before the caller came is memory, not a load to share;
         // and who comes after an invalidation must not get what is older.
         let began = told.began;
-        let is_shared = told.ended > self.number && began.number > self.invalidated;
-        match self.share {
-            Share::UnderWay { age_max_ms } => {
-                let age_ms = self.at_ms.saturating_sub(began.at_ms);
-                is_shared && (age_ms < age_max_ms || told.is_lasting_failure)
-            }
-            Share::Later => began.number > self.number || (is_shared && told.is_lasting_failure),
+        if told.ended <= self.number || began.number <= self.invalidated {
+            return false;
         }
+        let is_late_enough = match self.share {
+            Share::UnderWay { age_max_ms } => self.at_ms.saturating_sub(began.at_ms) < age_max_ms,
+            Share::Later => began.number > self.number,
+        };
+        is_late_enough || told.is_lasting_failure
     }
 }
 

@@ -90,10 +90,10 @@ async fn a_notice_before_the_mark_keeps_it_from_being_set() {
     assert!(is_granted(&server, 3).await);
 }
 
-/// ⚔ The same where a mark is renewed: whoever asks after the notice is not told
-/// what a look found that began before it.
-#[tokio::test(start_paused = true)]
-async fn a_renewal_that_began_before_a_notice_is_nobodys_answer_after_it() {
+/// A mark is renewed, units come free on another server once the look has seen
+/// that there are none, and time goes on as `is_over` says. Whoever asks then is
+/// not told what the look found. What is told to the one who looked.
+async fn nobody_later_is_told(is_over: impl AsyncFnOnce(&Server)) -> Reserved {
     let server = Server::sold_out(4).await;
     let other = server.another();
     mark(&server).await;
@@ -101,34 +101,30 @@ async fn a_renewal_that_began_before_a_notice_is_nobodys_answer_after_it() {
     let mut before = pin!(server.first(2, 1));
     look_up_to_its_end(&server, before.as_mut()).await;
     other.cancel(1).await;
-    server.store.hear();
+    is_over(&server).await;
     let mut after = pin!(server.first(3, 1));
     assert!(now(after.as_mut()).is_none());
+    go_on().await;
     server.store.let_looks_arrive();
-    // Who asked before may be told what was true then.
-    before.await;
+    let told = before.await.reserved;
     let granted = after.await;
     assert!(matches!(granted.reserved, Reserved::Granted { .. }));
+    told
+}
+
+/// ⚔ The same where a mark is renewed: whoever asks after the notice is not told
+/// what a look found that began before it.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_began_before_a_notice_is_nobodys_answer_after_it() {
+    // Who asked before may be told what was true then.
+    nobody_later_is_told(async |server| server.store.hear()).await;
 }
 
 /// ⚔ And without a notice, to whoever asks after the deadline of what was found.
 #[tokio::test(start_paused = true)]
 async fn a_look_that_takes_long_is_nobodys_answer_after_the_deadline() {
-    let server = Server::sold_out(4).await;
-    let other = server.another();
-    mark(&server).await;
-    clock::after(SECOND * 2).await;
-    let mut before = pin!(server.first(2, 1));
-    look_up_to_its_end(&server, before.as_mut()).await;
-    other.cancel(1).await;
-    clock::after(SECOND).await;
-    let mut after = pin!(server.first(3, 1));
-    assert!(now(after.as_mut()).is_none());
-    go_on().await;
-    server.store.let_looks_arrive();
-    assert_eq!(before.await.reserved, sold_out());
-    let granted = after.await;
-    assert!(matches!(granted.reserved, Reserved::Granted { .. }));
+    let told = nobody_later_is_told(async |_| clock::after(SECOND).await).await;
+    assert_eq!(told, sold_out());
 }
 
 /// ⚔ The node that carries the notices fails over: what it had to say is lost.
